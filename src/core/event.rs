@@ -1,0 +1,172 @@
+//! Every source of change, as one enum.
+
+use super::image::PartitionImage;
+use super::policy::PolicyPatch;
+use super::record::{AckRecord, SourceRecord};
+use super::types::{AckIx, LogPosition, MsgRef, RequestId, Round, TopicIx};
+use super::view::OperatorAction;
+
+/// Something happened. Handled by `Coordinator::handle_event`.
+#[derive(Debug)]
+pub enum Event {
+    /// Partitions of a source topic are this instance's to track, each with where it stands.
+    Assigned(Vec<Assignment>),
+    /// They are no more. What is known of them is dropped.
+    Revoked { topic: TopicIx, partitions: Vec<i32> },
+    /// The source topic was not found, or is there again.
+    SourceMissing { topic: TopicIx, missing: bool },
+    /// Records read, and how far each partition is applied behind them.
+    SourceBatch(SourceBatch),
+    /// The same for an ACK topic.
+    AckBatch(AckBatch),
+    /// The broker has not got the offset that was asked for: retention or DeleteRecords went past it.
+    SourceOutOfRange {
+        topic: TopicIx,
+        partition: i32,
+        /// Where the log begins now.
+        log_start: i64,
+    },
+    /// The same on an ACK topic.
+    AckOutOfRange {
+        ack: AckIx,
+        partition: i32,
+        log_start: i64,
+    },
+    /// Answer to [`AskAckEnds`](super::Effect::AskAckEnds): the ends that `read_uncommitted` sees, of all partitions
+    /// that fresh metadata names.
+    AckEnds {
+        ack: AckIx,
+        round: Round,
+        answer: Result<Vec<(i32, i64)>, AskError>,
+    },
+    /// Answer to [`AskFence`](super::Effect::AskFence).
+    Fence {
+        topic: TopicIx,
+        round: Round,
+        answer: Result<Fence, AskError>,
+    },
+    /// Answer to [`FetchPayload`](super::Effect::FetchPayload). Where it was found, the runtime keeps it until
+    /// `Publish` or `DiscardPayload`.
+    Fetched { msg: MsgRef, outcome: FetchOutcome },
+    /// What became of a [`Publish`](super::Effect::Publish).
+    Published {
+        msg: MsgRef,
+        /// The number that `Publish` carried.
+        sequence: u64,
+        outcome: PublishOutcome,
+    },
+    /// An operator wants something of one message.
+    Operator {
+        request: RequestId,
+        msg: LogPosition,
+        topic: TopicIx,
+        action: OperatorAction,
+        actor: Box<str>,
+        reason: Option<Box<str>>,
+    },
+    /// The policy overrides of a topic changed, durably.
+    PolicyChanged {
+        topic: TopicIx,
+        /// All overrides in force, not only what is new.
+        overrides: PolicyPatch,
+        /// Re-time what is outstanding, too.
+        apply_pending: bool,
+    },
+    /// Retrying of a topic was paused or resumed by an operator, durably.
+    Paused { topic: TopicIx, paused: bool },
+    /// What the broker said to the offset commits of [`Commit`](super::Effect::Commit), partition by partition.
+    Committed {
+        topic: TopicIx,
+        partition: i32,
+        low: i64,
+        outcome: Result<(), Box<str>>,
+    },
+    /// Time passed. To be sent at least every 50 ms while something is tracked.
+    Tick,
+    /// SIGTERM: nothing fires any more. What is in flight is waited for by the runtime.
+    Stop,
+}
+
+/// One source partition, as found when it was assigned.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    pub topic: TopicIx,
+    pub partition: i32,
+    /// L: where to read from if there is no image; the committed offset or the birth's.
+    pub low: i64,
+    /// Where the source log begins now. Past `low`: a lost range.
+    pub log_start: i64,
+    /// E, by ACK partition; `None` ("replay all ACKs") where the metadata could not be read.
+    pub acks: Option<Vec<(i32, i64)>>,
+    /// Where each ACK partition begins now; empty where the ACK topic is missing.
+    pub ack_log_starts: Vec<(i32, i64)>,
+    /// The topic id, or that of the ACK topic, is not the one that was committed: a lost range, whatever the offsets.
+    pub recreated: Option<Recreated>,
+    /// What the store has of it, if it counts (topic ids match).
+    pub image: Option<Box<PartitionImage>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recreated {
+    Source,
+    AckTopic,
+}
+
+#[derive(Debug, Default)]
+pub struct SourceBatch {
+    /// In order within a partition.
+    pub records: Vec<SourceRecord>,
+    /// Everything below is applied with this batch: markers and gaps count.
+    pub applied: Vec<(TopicIx, i32, i64)>,
+}
+
+#[derive(Debug)]
+pub struct AckBatch {
+    pub ack: AckIx,
+    pub records: Vec<AckRecord>,
+    pub applied: Vec<(i32, i64)>,
+    /// The `ReadAcks` that this batch belongs to: batches of an earlier one are dropped.
+    pub generation: u64,
+}
+
+/// A fence: the ACK ends were read first, then fresh metadata of the source, then the source ends (all as
+/// `read_uncommitted` sees them). Hence every ACK for a record at or past `source_ends` lies at or past `ack_ends`.
+#[derive(Debug, Clone, Default)]
+pub struct Fence {
+    pub ack_ends: Vec<(i32, i64)>,
+    pub source_ends: Vec<(i32, i64)>,
+}
+
+/// Why Kafka did not answer. An error is not an answer: the core asks again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskError {
+    /// The topic is not there.
+    TopicMissing,
+    /// Anything else, in words for the operator.
+    Failed(Box<str>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchOutcome {
+    /// Found, and it is what was read: length and digest agree.
+    Found {
+        /// Bytes of key, value and headers.
+        size_bytes: u32,
+    },
+    /// The log begins past it, or it was compacted away, or another record stands there.
+    Gone(Box<str>),
+    /// Kafka did not answer; try again.
+    Failed(Box<str>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// Durable, at this place (offset −1 where the broker did not say: a duplicate sequence).
+    Durable(LogPosition),
+    /// It may be in the log or not: timed out, or the connection broke. The same attempt is to be published again.
+    Ambiguous(Box<str>),
+    /// It is not in the log, and the reason may pass: topic missing, not authorised, queue full.
+    Refused(Box<str>),
+    /// It is not in the log, and never will be.
+    TooLarge,
+}

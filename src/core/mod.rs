@@ -1,0 +1,24 @@
+//! The coordinator as a pure state machine: `handle_event(event, now) → effects`.
+//!
+//! No I/O, no clock, no randomness, no async in here: time is an argument, jitter comes from a seed, and every
+//! source of change is an [`Event`]. What is to be done about it comes out as [`Effect`]s, which the runtime
+//! carries out and answers with further events. That is why the same code can be simulated over many fault
+//! schedules and is the fast path too.
+//!
+//! Dependency direction (held by a test): nothing in here sees serde, rdkafka, sled, tokio or axum.
+
+pub mod effect;
+pub mod event;
+pub mod image;
+pub mod policy;
+pub mod record;
+pub mod types;
+pub mod view;
+
+pub use effect::{CommitOrder, Effect, Publication, Publish};
+pub use event::{AckBatch, Assignment, Event, SourceBatch};
+pub use policy::{OnLostRange, Policy, PolicyPatch, SameId};
+pub use record::{
+    AckExtra, AckRecord, AckTarget, Cause, CauseKind, CopyMark, SourceExtra, SourceRecord, Verdict,
+};
+pub use types::{AckIx, LogPosition, MsgRef, Now, TopicIx};
