@@ -4,6 +4,13 @@
 //! `docs/architecture.md` is the map. Modules depend on each other from left to right only:
 //! `core ← wire, ports ← store | kafka | http ← runtime ← app ← main`.
 
+pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod core;
+pub mod demo;
+pub mod http;
+pub mod kafka;
 pub mod ports;
+pub mod store;
+pub mod wire;

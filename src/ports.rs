@@ -149,11 +149,19 @@ pub trait Store: Send {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has it open: end, with this message.
-    #[error("the store {path} is in use by another process: stop that one, or give this one a `store.path` of its own")]
+    #[error(
+        "the store {path} is in use by another process: stop that one, or give this one a `store.path` of its own"
+    )]
     InUse { path: String },
     /// Written by a newer Ackwarden: end, with this message.
-    #[error("the store {path} has format version {found}, this program knows up to {known}: use a newer ackwarden, or move the directory away (it will be rebuilt from Kafka)")]
-    Newer { path: String, found: u32, known: u32 },
+    #[error(
+        "the store {path} has format version {found}, this program knows up to {known}: use a newer ackwarden, or move the directory away (it will be rebuilt from Kafka)"
+    )]
+    Newer {
+        path: String,
+        found: u32,
+        known: u32,
+    },
     /// No space: go on without checkpoints, say so, try again.
     #[error("no space left for the store {path}: {detail}")]
     NoSpace { path: String, detail: String },

@@ -13,10 +13,19 @@ pub enum Effect {
         from: i64,
     },
     /// Stop reading it.
-    StopSource { topic: TopicIx, partition: i32 },
+    StopSource {
+        topic: TopicIx,
+        partition: i32,
+    },
     /// Past `max_outstanding`: stop fetching, keep the place.
-    PauseSource { topic: TopicIx, partition: i32 },
-    ResumeSource { topic: TopicIx, partition: i32 },
+    PauseSource {
+        topic: TopicIx,
+        partition: i32,
+    },
+    ResumeSource {
+        topic: TopicIx,
+        partition: i32,
+    },
     /// Read these partitions of an ACK topic from these offsets ([`LOG_START`](super::types::LOG_START) allowed); the
     /// others that are read go on as they are. Batches carry the generation from now on.
     ReadAcks {
@@ -25,9 +34,15 @@ pub enum Effect {
         generation: u64,
     },
     /// The barrier's question: fresh metadata, then one `ListOffsets(latest, read_uncommitted)` over all partitions.
-    AskAckEnds { ack: AckIx, round: Round },
+    AskAckEnds {
+        ack: AckIx,
+        round: Round,
+    },
     /// ACK ends first, then fresh metadata of the source, then its ends.
-    AskFence { topic: TopicIx, round: Round },
+    AskFence {
+        topic: TopicIx,
+        round: Round,
+    },
     /// Fetch the record at `offset` of the message's partition, verify it, keep it.
     FetchPayload {
         msg: MsgRef,
@@ -36,7 +51,9 @@ pub enum Effect {
         digest: u64,
     },
     /// Not needed any more.
-    DiscardPayload { msg: MsgRef },
+    DiscardPayload {
+        msg: MsgRef,
+    },
     /// Submit to the producer, at once: no ACK was applied up to now. Uses up the kept payload, if the publication
     /// has one.
     Publish(Publish),

@@ -12,7 +12,10 @@ pub enum Event {
     /// Partitions of a source topic are this instance's to track, each with where it stands.
     Assigned(Vec<Assignment>),
     /// They are no more. What is known of them is dropped.
-    Revoked { topic: TopicIx, partitions: Vec<i32> },
+    Revoked {
+        topic: TopicIx,
+        partitions: Vec<i32>,
+    },
     /// The source topic was not found, or is there again.
     SourceMissing { topic: TopicIx, missing: bool },
     /// Records read, and how far each partition is applied behind them.

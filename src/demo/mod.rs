@@ -1,0 +1,1 @@
+//! `ackwarden demo`: everything at once on an embedded broker.

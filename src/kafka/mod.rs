@@ -1,0 +1,1 @@
+//! Kafka: the member, the readers, the publisher, payload fetch, admin look-ups.

@@ -1,0 +1,1 @@
+//! Bytes ↔ domain: headers, ids, ACKs, commit metadata, stored blocks, state-topic records. All versioned, none trusts its input.
