@@ -29,10 +29,13 @@ pub struct RawRecord<'a> {
     pub headers: &'a dyn RawHeaders,
 }
 
+/// Called with each header's name and value.
+pub type HeaderVisitor<'v> = dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()> + 'v;
+
 /// Headers as bytes, in order, duplicates included: names need not be UTF-8, values may be null.
 pub trait RawHeaders {
     /// Visits each header until told to stop.
-    fn visit(&self, visitor: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>);
+    fn visit(&self, visitor: &mut HeaderVisitor<'_>);
 
     /// The last value of the header with that name; `Some(None)` where it is null.
     fn last(&self, name: &[u8]) -> Option<Option<Vec<u8>>> {
@@ -51,7 +54,7 @@ pub trait RawHeaders {
 pub type OwnedHeader = (Vec<u8>, Option<Vec<u8>>);
 
 impl RawHeaders for [OwnedHeader] {
-    fn visit(&self, visitor: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>) {
+    fn visit(&self, visitor: &mut HeaderVisitor<'_>) {
         for (name, value) in self {
             if visitor(name, value.as_deref()).is_break() {
                 return;
@@ -61,7 +64,7 @@ impl RawHeaders for [OwnedHeader] {
 }
 
 impl RawHeaders for Vec<OwnedHeader> {
-    fn visit(&self, visitor: &mut dyn FnMut(&[u8], Option<&[u8]>) -> ControlFlow<()>) {
+    fn visit(&self, visitor: &mut HeaderVisitor<'_>) {
         self.as_slice().visit(visitor);
     }
 }
