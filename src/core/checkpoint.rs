@@ -273,6 +273,7 @@ fn restore_detail(image: DetailImage, taken: &Taken, now: Now) -> Detail {
     let newest_read = d.deliveries.iter().rev().find(|x| x.read);
     d.anchor = newest_read.map_or(d.origin, |x| x.offset);
     d.unaccounted = image.unaccounted;
+    d.unaccounted_from = image.attempt.min(image.pending_attempt);
     d.pending_attempt = image.pending_attempt;
     d.extended_ms = image.extended_ms;
     d.own_timeout_ms = image.timeout_ms;

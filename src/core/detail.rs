@@ -25,8 +25,10 @@ pub(super) struct Detail {
     pub phase: Phase,
     /// Monotonic ms.
     pub deadline: Option<i64>,
-    /// Copies submitted whose place is not known: proof for as many records of `pending_attempt`.
+    /// Copies submitted whose place is not known: proof for as many records of the attempts from `unaccounted_from` to
+    /// `pending_attempt`.
     pub unaccounted: u32,
+    pub unaccounted_from: u32,
     /// The attempt that was submitted last, while it does not count yet; 0: none.
     pub pending_attempt: u32,
     /// When the last report of an unaccounted copy came back ambiguous; monotonic ms.

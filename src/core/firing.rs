@@ -11,7 +11,7 @@ use super::event::{FetchOutcome, PublishOutcome};
 use super::partition::Stage;
 use super::record::{Cause, Verdict};
 use super::schedule;
-use super::topic::{Cx, Topic};
+use super::topic::{Cx, Submitted, Topic};
 use super::types::{LogPosition, MsgRef, Round};
 use super::view::{Frozen, FrozenWhy, OperatorReply, State};
 
@@ -313,6 +313,9 @@ impl Topic {
         let headers = p.update(origin, |d| {
             let attempt = d.attempt + 1;
             d.pending_attempt = attempt;
+            if d.unaccounted == 0 {
+                d.unaccounted_from = attempt;
+            }
             d.unaccounted += 1;
             d.phase = Phase::Publishing {
                 fate: Fate::Retry(cause),
@@ -328,7 +331,9 @@ impl Topic {
             }
         });
         if let Some(headers) = headers {
-            self.publishing.insert(sequence, p.details[&origin].len);
+            let len = p.details[&origin].len;
+            self.publishing
+                .insert(sequence, Submitted { len, copy: true });
             cx.effects.push(Effect::Publish(Publish {
                 msg: self.msg(number, origin),
                 sequence,
@@ -386,7 +391,9 @@ impl Topic {
             }
         });
         if let Some(what) = what {
-            self.publishing.insert(sequence, p.details[&origin].len);
+            let len = p.details[&origin].len;
+            self.publishing
+                .insert(sequence, Submitted { len, copy: false });
             cx.effects.push(Effect::Publish(Publish {
                 msg: self.msg(number, origin),
                 sequence,
@@ -449,7 +456,8 @@ impl Topic {
             cx.effects.push(Effect::Reply { request, reply });
             return;
         }
-        if let Some(len) = self.publishing.remove(&sequence) {
+        let submitted = self.publishing.remove(&sequence);
+        if let Some(Submitted { len, .. }) = submitted {
             self.in_flight = self.in_flight.saturating_sub(1);
             self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
         }
@@ -477,8 +485,12 @@ impl Topic {
             } if s == sequence => {
                 self.on_copy(number, origin, Some(cause), outcome, cx);
             }
-            // The copy of a message that was settled, or read back, meanwhile.
-            _ => self.on_copy(number, origin, None, outcome, cx),
+            // The copy of a message that was settled, or read back, meanwhile. (A settlement that was read back before
+            // its report has nothing more to say.)
+            _ if submitted.is_some_and(|s| s.copy) => {
+                self.on_copy(number, origin, None, outcome, cx);
+            }
+            _ => {}
         }
     }
 

@@ -44,6 +44,13 @@ pub struct TopicSettings {
     pub policy: Policy,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Submitted {
+    pub len: u32,
+    /// A copy, rather than a dead letter.
+    pub copy: bool,
+}
+
 pub(super) struct Topic {
     pub ix: TopicIx,
     pub settings: TopicSettings,
@@ -81,8 +88,8 @@ pub(super) struct Topic {
     /// Payloads being fetched or published, and their bytes.
     pub in_flight: usize,
     pub in_flight_bytes: u64,
-    /// Copies and dead letters submitted and not reported, by sequence: their bytes.
-    pub publishing: HashMap<u64, u32>,
+    /// Copies and dead letters submitted and not reported, by sequence.
+    pub publishing: HashMap<u64, Submitted>,
     pub retries_by_second: VecDeque<(u64, u64)>,
     /// Operators' decisions submitted, by sequence.
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
@@ -256,6 +263,7 @@ impl Topic {
             phase: Phase::Waiting,
             deadline: None,
             unaccounted: 0,
+            unaccounted_from: 0,
             pending_attempt: 0,
             ambiguous_since: None,
             extended_ms: 0,
@@ -312,7 +320,8 @@ impl Topic {
             if !same(detail.len, detail.digest) {
                 return false;
             }
-            let in_flight = detail.unaccounted > 0 && mark.attempt == detail.pending_attempt;
+            let sent = detail.unaccounted_from..=detail.pending_attempt;
+            let in_flight = detail.unaccounted > 0 && sent.contains(&mark.attempt);
             let predecessors = replays
                 && mark.attempt == detail.attempt + 1
                 && detail.unaccounted == 0
