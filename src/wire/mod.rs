@@ -4,7 +4,14 @@
 //! sequence makes a decoder panic, loop or allocate without a bound that its file names (property tests hold that).
 //! Nothing in here does I/O, reads the time or decides what becomes of a message.
 
+pub mod cause;
 pub mod digest;
+pub mod id;
 pub mod names;
+pub mod pointer;
 pub mod position;
+pub mod rules;
+pub mod source;
+#[cfg(test)]
+mod testing;
 pub mod text;
