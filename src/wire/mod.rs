@@ -4,6 +4,7 @@
 //! sequence makes a decoder panic, loop or allocate without a bound that its file names (property tests hold that).
 //! Nothing in here does I/O, reads the time or decides what becomes of a message.
 
+pub mod ack;
 pub mod cause;
 pub mod digest;
 pub mod id;
