@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod cause;
+pub mod copy;
 pub mod digest;
 pub mod id;
 pub mod names;
