@@ -6,6 +6,7 @@
 
 pub mod ack;
 pub mod cause;
+pub mod commit;
 pub mod copy;
 pub mod digest;
 pub mod id;
@@ -17,3 +18,4 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod text;
+pub mod varint;
