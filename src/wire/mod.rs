@@ -15,6 +15,7 @@ pub mod pointer;
 pub mod position;
 pub mod rules;
 pub mod source;
+pub mod state;
 #[cfg(test)]
 mod testing;
 pub mod text;
