@@ -211,6 +211,24 @@ fn our_copy_is_labelled_as_b_was_told() {
 }
 
 #[test]
+fn a_copy_is_not_labelled_as_the_one_before_it() {
+    let copy = headers(&[
+        ("ackwarden-attempt", "2"),
+        ("ackwarden-origin", "orders/3/1042"),
+        ("ackwarden-group", "c1/ackwarden"),
+    ]);
+    let mut labelled = copy.clone();
+    labelled.extend(headers(&[("ackwarden-message-id", "A-7")]));
+    let mut decoder = SourceDecoder::new(rules(vec![topic("orders", "orders-acks")]));
+    let mut id = |headers: &Vec<OwnedHeader>| {
+        let record = decoder.decode(&raw("orders", 3, 2_001, None, headers));
+        record.unwrap().extra.unwrap().id
+    };
+    assert_eq!(id(&labelled).as_deref(), Some("A-7"));
+    assert_eq!(id(&copy), None);
+}
+
+#[test]
 fn a_message_may_have_its_own_timeout() {
     let seen = |text: &str| {
         let extra = decode(&[("ackwarden-timeout", text)]).extra.unwrap();
