@@ -12,6 +12,7 @@
 mod actions;
 mod backend;
 mod body;
+mod code;
 mod cursor;
 mod directory;
 mod envelope;
@@ -37,8 +38,8 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use backend::Patience;
+pub use code::Code;
 pub use directory::{Directory, TopicEntry};
-pub use problem::Code;
 pub use routes::router;
 pub use serve::serve;
 

@@ -24,10 +24,13 @@ impl Params {
             ));
         };
         let mut errors = Vec::new();
-        for (at, (name, _)) in pairs.iter().enumerate() {
+        for (at, (name, value)) in pairs.iter().enumerate() {
             let before = &pairs[..at];
             if !allowed.contains(&name.as_str()) {
                 errors.push(FieldError::new(shown(name), not_known(allowed)));
+            } else if value.contains(char::REPLACEMENT_CHARACTER) {
+                // What is not UTF-8 was decoded to this character.
+                errors.push(FieldError::new(name, "is not UTF-8"));
             } else if before.iter().any(|(n, _)| n == name) {
                 errors.push(FieldError::new(name, "given more than once"));
             }

@@ -87,7 +87,7 @@ const LATENESS: Family = family(
 );
 const FROZEN: Family = family(
     "frozen",
-    "1 while nothing (or, of some partitions, nothing) is retried, by reason",
+    "1 while the topic, or a part of it, is not retried, by reason",
 );
 const LOW_AGE: Family = family(
     "low_water_mark_age_seconds",
