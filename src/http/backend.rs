@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::problem::{Code, Problem};
+use crate::clock;
 use crate::core::view::TopicView;
 use crate::ports::{ApiRequest, Stats};
 
@@ -116,6 +117,7 @@ impl Backend {
         patience: Duration,
         make: impl FnOnce(oneshot::Sender<T>) -> ApiRequest,
     ) -> Result<T, Silence> {
+        let started = clock::instant();
         let (reply, answer) = oneshot::channel();
         self.requests
             .send_timeout(make(reply), patience)
@@ -124,7 +126,7 @@ impl Backend {
                 mpsc::error::SendTimeoutError::Timeout(_) => Silence::Full,
                 mpsc::error::SendTimeoutError::Closed(_) => Silence::Closed,
             })?;
-        match timeout(patience, answer).await {
+        match timeout(patience.saturating_sub(started.elapsed()), answer).await {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(Silence::Dropped),
             Err(_) => Err(Silence::Late),

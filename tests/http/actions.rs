@@ -137,6 +137,16 @@ async fn silence_after_a_change_was_handed_over_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_never_handed_over_was_not_done() {
+    let (stuck, inbox) = Api::stuck();
+    let answer = stuck.call("POST", &format!("{MESSAGE}/ack"), "").await;
+    assert_eq!(answer.problem(), "504 no-answer");
+    drop(inbox);
+    let answer = stuck.call("POST", &format!("{MESSAGE}/ack"), "").await;
+    assert_eq!(answer.problem(), "503 stopping");
+}
+
+#[tokio::test]
 async fn every_wrong_field_is_told_and_nothing_is_done() {
     let api = Api::usual();
     let body = r#"{"delay": "soon", "actor": "", "reason": 5, "force": true}"#;

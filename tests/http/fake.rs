@@ -61,6 +61,20 @@ impl Api {
         Self::with(answer, patience)
     }
 
+    /// A coordinator that does not even take requests: its queue is full.
+    pub fn stuck() -> (Self, mpsc::Receiver<ApiRequest>) {
+        let (requests, inbox) = mpsc::channel(1);
+        let (reply, _) = tokio::sync::oneshot::channel();
+        requests.try_send(ApiRequest::Topics { reply }).unwrap();
+        let short = Duration::from_millis(50);
+        let patience = Patience {
+            read: short,
+            change: short,
+            probe: short,
+        };
+        (Self::over(requests, patience), inbox)
+    }
+
     fn with(mut answer: impl FnMut(ApiRequest) + Send + 'static, patience: Patience) -> Self {
         let (requests, mut inbox) = mpsc::channel::<ApiRequest>(8);
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -71,11 +85,18 @@ impl Api {
                 answer(request);
             }
         });
+        Self {
+            asked,
+            ..Self::over(requests, patience)
+        }
+    }
+
+    fn over(requests: mpsc::Sender<ApiRequest>, patience: Patience) -> Self {
         let listen: SocketAddr = LISTEN.parse().unwrap();
         let state = ApiState::new(requests, Arc::new(directory()), listen).with_patience(patience);
         Self {
             router: router(state),
-            asked,
+            asked: Arc::default(),
         }
     }
 

@@ -9,6 +9,7 @@ mod actions;
 mod fake;
 mod guards;
 mod lists;
+mod log;
 mod metrics;
 mod over_tcp;
 mod problems;
