@@ -1,19 +1,21 @@
 //! A page's end as text: opaque to users, bound to the filter that it was made for.
 //!
-//! base64url of: version (1 byte), digest of the filter (8), topic (2), partition (4), origin (8), shelf (1); all big
-//! endian. The digest covers the topics' names, too: after a change of the configuration an index means something else.
-//! It is no signature: whoever forges a cursor gets a page that starts elsewhere, nothing more.
+//! base64url of: version (1 byte), digest of the filter (8), when the last message was seen (8), topic (2), partition (4),
+//! origin (8), shelf (1); all big endian. The digest covers the topics' names, too: after a change of the configuration an index means something else.
+//! It is no signature: whoever forges a cursor gets a page that starts elsewhere, nothing more; hence values that no page
+//! ends with are refused.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::directory::Directory;
+use super::text::TIME_MS_MAX;
 use crate::core::TopicIx;
 use crate::core::view::{Cursor, MessageFilter};
 
 const VERSION: u8 = 1;
-const LEN: usize = 1 + 8 + 2 + 4 + 8 + 1;
+const LEN: usize = 1 + 8 + 8 + 2 + 4 + 8 + 1;
 
 /// The text of a cursor that belongs to a filter (see [`digest`]).
 #[must_use]
@@ -21,6 +23,7 @@ pub fn to_text(cursor: Cursor, filter: u64) -> String {
     let mut bytes = Vec::with_capacity(LEN);
     bytes.push(VERSION);
     bytes.extend(filter.to_be_bytes());
+    bytes.extend(cursor.seen_wall_ms.to_be_bytes());
     bytes.extend(cursor.topic.0.to_be_bytes());
     bytes.extend(cursor.partition.to_be_bytes());
     bytes.extend(cursor.origin.to_be_bytes());
@@ -46,14 +49,20 @@ pub fn from_text(text: &str, filter: u64) -> Result<Cursor, String> {
                 .to_owned(),
         );
     }
+    let seen_wall_ms = i64::from_be_bytes(take(&mut rest));
     let topic = TopicIx(u16::from_be_bytes(take(&mut rest)));
     let partition = i32::from_be_bytes(take(&mut rest));
     let origin = i64::from_be_bytes(take(&mut rest));
     let [shelf] = take(&mut rest);
-    if partition < 0 || shelf > 1 {
+    let in_range = (0..=TIME_MS_MAX).contains(&seen_wall_ms)
+        && partition >= 0
+        && (0..i64::MAX).contains(&origin)
+        && shelf <= 1;
+    if !in_range {
         return Err(not_ours());
     }
     Ok(Cursor {
+        seen_wall_ms,
         topic,
         partition,
         origin,
@@ -108,6 +117,7 @@ mod tests {
     use super::*;
 
     const CURSOR: Cursor = Cursor {
+        seen_wall_ms: 1_700_000_000_000,
         topic: TopicIx(3),
         partition: 7,
         origin: 1042,
@@ -129,6 +139,36 @@ mod tests {
         let mut bytes = URL_SAFE_NO_PAD.decode(&text).unwrap();
         bytes[0] = 2;
         assert!(from_text(&URL_SAFE_NO_PAD.encode(bytes), 9).is_err());
+    }
+
+    #[test]
+    fn a_forged_cursor_cannot_hold_what_no_page_ends_with() {
+        let forged = [
+            Cursor {
+                seen_wall_ms: i64::MIN,
+                ..CURSOR
+            },
+            Cursor {
+                seen_wall_ms: i64::MAX,
+                ..CURSOR
+            },
+            Cursor {
+                partition: -1,
+                ..CURSOR
+            },
+            Cursor {
+                origin: -1,
+                ..CURSOR
+            },
+            Cursor {
+                origin: i64::MAX,
+                ..CURSOR
+            },
+            Cursor { shelf: 2, ..CURSOR },
+        ];
+        for cursor in forged {
+            assert!(from_text(&to_text(cursor, 9), 9).is_err(), "{cursor:?}");
+        }
     }
 
     #[test]

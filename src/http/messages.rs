@@ -26,6 +26,9 @@ const LIMIT_DEFAULT: usize = 50;
 /// A page is built by the coordinator between two batches: this keeps it short.
 pub const LIMIT_MAX: usize = 500;
 
+/// No message is older or due later; keeps sums of times far from the end of their range.
+const AGE_MS_MAX: u64 = 100 * 366 * 24 * 3_600_000;
+
 const PARAMETERS: [&str; 9] = [
     "topic",
     "state",
@@ -114,8 +117,8 @@ fn filter(uri: &Uri, directory: &Directory) -> Result<MessageFilter, Problem> {
                 .ok_or_else(|| format!("must have 1 to {} bytes", wire::text::ID_BYTES_MAX))
         }),
         min_attempt: params.take("min_attempt", min_attempt).unwrap_or(0),
-        older_than_ms: params.take("older_than", parse_duration_ms),
-        due_within_ms: params.take("due_within", parse_duration_ms),
+        older_than_ms: params.take("older_than", age_ms),
+        due_within_ms: params.take("due_within", age_ms),
         newest_first: params
             .take("order", |order| match order {
                 "oldest" => Ok(false),
@@ -163,6 +166,14 @@ fn states(text: &str) -> Result<Vec<MessageState>, String> {
         .into_iter()
         .filter(|s| asked.contains(&s.as_str()))
         .collect())
+}
+
+fn age_ms(text: &str) -> Result<u64, String> {
+    let ms = parse_duration_ms(text)?;
+    if ms > AGE_MS_MAX {
+        return Err("must be at most 36600days".to_owned());
+    }
+    Ok(ms)
 }
 
 fn min_attempt(text: &str) -> Result<u32, String> {

@@ -6,7 +6,7 @@ use crate::core::view::ShownCause;
 use crate::core::{Cause, CauseKind, LogPosition};
 
 /// The last millisecond of the year 9999: RFC 3339 has four digits for a year.
-const TIME_MS_MAX: i64 = 253_402_300_799_999;
+pub const TIME_MS_MAX: i64 = 253_402_300_799_999;
 
 /// RFC 3339, UTC, with milliseconds. What lies outside of 1970 to 9999 is shown as the nearer end.
 #[must_use]

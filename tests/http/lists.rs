@@ -74,6 +74,7 @@ fn paging() -> Api {
     Api::answering(|request| match request {
         ApiRequest::Messages { filter, reply } => {
             let next = filter.cursor.is_none().then_some(Cursor {
+                seen_wall_ms: THEN_MS,
                 topic: TopicIx(1),
                 partition: 2,
                 origin: 99,
@@ -106,7 +107,7 @@ async fn a_cursor_leads_to_the_next_page_and_the_last_page_has_none() {
     assert_eq!(next.json()["next_cursor"], serde_json::Value::Null);
     assert!(
         api.asked().ends_with(
-            "cursor: Some(Cursor { topic: TopicIx(1), partition: 2, origin: 99, shelf: 0 }) }"
+            "cursor: Some(Cursor { seen_wall_ms: 1700000000000, topic: TopicIx(1), partition: 2, origin: 99, shelf: 0 }) }"
         ),
         "{}",
         api.asked()

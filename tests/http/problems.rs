@@ -63,6 +63,8 @@ async fn wrong_parameters_are_told_by_name() {
         "id=",
         "older_than=5",
         "due_within=99999999999999999999s",
+        "due_within=290000000years",
+        "older_than=36601days",
         "cursor=nonsense",
         "unknown=1",
         "Topic=orders",
