@@ -19,4 +19,4 @@ pub use input::{FetchFor, Fetched, INPUTS_MAX, Input};
 pub use names::Names;
 pub use outgoing::Outgoing;
 pub use sinks::{AckSink, SourceSink};
-pub use state::KnownState;
+pub use state::{KnownState, state_record};

@@ -1,0 +1,303 @@
+//! The one kind of reader: `assign()` of numeric offsets, in batches, on a thread of its own.
+//!
+//! How far a partition is applied travels in band, behind its batch: the offset behind the last record, or that of the
+//! end that the broker told, whichever is larger; so commit and abort markers at the tail count, and an idle partition
+//! too. After a re-position nothing of the old position is handed on: librdkafka drops what is outdated when it is
+//! served. An offset that the broker has not got is told, never skipped (`auto.offset.reset=error`).
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::bindings::rd_kafka_resp_err_t as Code;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::KafkaProblem;
+use super::raw::{BatchQueue, Item};
+use super::trouble::{Context, Trouble};
+use crate::core::types::LOG_START;
+use crate::ports::RawRecord;
+
+/// Records handed on at once.
+const BATCH_MAX: usize = 1_000;
+/// How long a reader without records waits before it looks for orders.
+const IDLE_WAIT: Duration = Duration::from_millis(25);
+
+/// How far a partition is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    pub topic: String,
+    pub partition: i32,
+    /// Everything below it was handed on, or is no record.
+    pub position: i64,
+}
+
+/// Takes what a reader reads. May wait: then the reader waits, and that is the back-pressure.
+pub trait RecordSink: Send {
+    fn record(&mut self, record: &RawRecord<'_>);
+    /// Behind each batch: the positions that moved, and the newest generation that was asked for.
+    fn end_of_batch(&mut self, applied: &[Applied], generation: u64);
+    /// The broker has not got the offset that was to be read next.
+    fn out_of_range(&mut self, topic: &str, partition: i32);
+}
+
+#[derive(Debug)]
+enum Order {
+    Read {
+        topic: String,
+        partitions: Vec<(i32, i64)>,
+        generation: u64,
+    },
+    Stop {
+        topic: String,
+        partition: i32,
+    },
+    Pause {
+        topic: String,
+        partition: i32,
+        paused: bool,
+    },
+    Close,
+}
+
+/// A handle to the reading thread. Orders never wait.
+pub struct Reader {
+    orders: Sender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// # Errors
+    /// The settings make no client, or no thread could be started.
+    pub fn spawn(
+        name: &'static str,
+        settings: &ClientConfig,
+        trouble: &Trouble,
+        sink: impl RecordSink + 'static,
+    ) -> Result<Self, KafkaProblem> {
+        let consumer: BaseConsumer<Context> = settings
+            .create_with_context(Context::new(name, trouble))
+            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+        let (orders, received) = channel();
+        let trouble = trouble.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || {
+                Reading {
+                    queue: BatchQueue::new(&consumer, BATCH_MAX),
+                    consumer,
+                    positions: HashMap::new(),
+                    generation: 0,
+                    name,
+                    trouble,
+                }
+                .run(sink, &received);
+            })
+            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+        Ok(Self {
+            orders,
+            thread: Some(thread),
+        })
+    }
+
+    /// Reads these partitions from these offsets from now on ([`LOG_START`]: from where the log begins).
+    pub fn read(&self, topic: &str, partitions: &[(i32, i64)], generation: u64) {
+        self.order(Order::Read {
+            topic: topic.to_owned(),
+            partitions: partitions.to_vec(),
+            generation,
+        });
+    }
+
+    pub fn stop_reading(&self, topic: &str, partition: i32) {
+        self.order(Order::Stop {
+            topic: topic.to_owned(),
+            partition,
+        });
+    }
+
+    pub fn pause(&self, topic: &str, partition: i32, paused: bool) {
+        self.order(Order::Pause {
+            topic: topic.to_owned(),
+            partition,
+            paused,
+        });
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends before us only if its sink's receiver is gone: then nobody needs it.
+        let _ = self.orders.send(order);
+    }
+
+    /// Ends the thread; does not wait for it, since a client can hang in its end.
+    pub fn close(&mut self) {
+        self.order(Order::Close);
+        self.thread = None;
+    }
+}
+
+struct Reading {
+    queue: BatchQueue,
+    consumer: BaseConsumer<Context>,
+    /// By topic and partition, of what is assigned: what was applied last.
+    positions: HashMap<(String, i32), i64>,
+    generation: u64,
+    name: &'static str,
+    trouble: Trouble,
+}
+
+impl Reading {
+    fn run(mut self, mut sink: impl RecordSink, orders: &Receiver<Order>) {
+        loop {
+            loop {
+                match orders.try_recv() {
+                    Ok(Order::Close) | Err(TryRecvError::Disconnected) => return,
+                    Ok(order) => self.carry_out(order),
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            self.read_batch(&mut sink);
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        let outcome = match order {
+            Order::Read {
+                topic,
+                partitions,
+                generation,
+            } => {
+                self.generation = self.generation.max(generation);
+                self.reposition(&topic, &partitions)
+            }
+            Order::Stop { topic, partition } => self.unassign(&topic, &[partition]),
+            Order::Pause {
+                topic,
+                partition,
+                paused,
+            } => {
+                let list = list(&topic, &[partition]);
+                if paused {
+                    self.consumer.pause(&list)
+                } else {
+                    self.consumer.resume(&list)
+                }
+            }
+            Order::Close => Ok(()),
+        };
+        if let Err(error) = outcome {
+            self.trouble.say(self.name, &error.to_string());
+        }
+    }
+
+    fn reposition(
+        &mut self,
+        topic: &str,
+        partitions: &[(i32, i64)],
+    ) -> Result<(), rdkafka::error::KafkaError> {
+        let known: Vec<i32> = partitions
+            .iter()
+            .map(|(p, _)| *p)
+            .filter(|p| self.positions.contains_key(&(topic.to_owned(), *p)))
+            .collect();
+        self.unassign(topic, &known)?;
+        let mut list = TopicPartitionList::new();
+        for (partition, from) in partitions {
+            let offset = match *from {
+                LOG_START => Offset::Beginning,
+                from => Offset::Offset(from),
+            };
+            list.add_partition_offset(topic, *partition, offset)?;
+            self.positions.insert((topic.to_owned(), *partition), -1);
+        }
+        self.consumer.incremental_assign(&list)
+    }
+
+    fn unassign(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+    ) -> Result<(), rdkafka::error::KafkaError> {
+        let ours: Vec<i32> = partitions
+            .iter()
+            .copied()
+            .filter(|p| self.positions.remove(&(topic.to_owned(), *p)).is_some())
+            .collect();
+        if ours.is_empty() {
+            return Ok(());
+        }
+        self.consumer.incremental_unassign(&list(topic, &ours))
+    }
+
+    fn read_batch(&mut self, sink: &mut impl RecordSink) {
+        let mut moved: Vec<Applied> = Vec::new();
+        let mut lost: Vec<(String, i32)> = Vec::new();
+        let (trouble, name) = (&self.trouble, self.name);
+        self.queue.take(IDLE_WAIT, |item| match item {
+            Item::Record(record) => {
+                sink.record(&record);
+                note(&mut moved, record.topic, record.partition, record.offset + 1);
+            }
+            Item::End {
+                topic,
+                partition,
+                offset,
+            } => note(&mut moved, topic, partition, offset),
+            Item::Problem {
+                topic,
+                partition,
+                code:
+                    Code::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+                    | Code::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
+                ..
+            } => lost.push((topic.to_owned(), partition)),
+            Item::Problem {
+                topic,
+                partition,
+                text,
+                ..
+            } => trouble.say(name, &format!("reading {topic}/{partition}: {text}")),
+        });
+        // What was taken from us meanwhile, or is older than what we have, does not count.
+        moved.retain(|a| {
+            match self.positions.get_mut(&(a.topic.clone(), a.partition)) {
+                Some(position) if *position < a.position => {
+                    *position = a.position;
+                    true
+                }
+                _ => false,
+            }
+        });
+        if !moved.is_empty() {
+            sink.end_of_batch(&moved, self.generation);
+        }
+        for (topic, partition) in lost {
+            sink.out_of_range(&topic, partition);
+        }
+    }
+}
+
+fn note(moved: &mut Vec<Applied>, topic: &str, partition: i32, position: i64) {
+    // Records come in runs of one partition: the last entry is nearly always the one.
+    let same = |a: &Applied| a.partition == partition && a.topic == topic;
+    if let Some(applied) = moved.iter_mut().rev().find(|a| same(a)) {
+        applied.position = applied.position.max(position);
+    } else {
+        moved.push(Applied {
+            topic: topic.to_owned(),
+            partition,
+            position,
+        });
+    }
+}
+
+fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
+}

@@ -1,0 +1,120 @@
+//! librdkafka's settings for each kind of client: what the design needs, then what the user set.
+//!
+//! The user's own cannot undo a promise: the configuration refuses those keys.
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use crate::config::KafkaConfig;
+
+/// librdkafka's default, and the broker's.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
+/// The uncompressed size that a producer may hand over: librdkafka checks it before it compresses, so that a record that
+/// a broker took compressed would be refused here at its 1 MB default. The broker's own limit is the one that counts.
+const MESSAGE_BYTES_MAX: &str = "1000000000";
+
+/// Builds the settings of every client.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    config: KafkaConfig,
+}
+
+impl ClientSettings {
+    #[must_use]
+    pub fn new(config: &KafkaConfig) -> Self {
+        Self {
+            config: config.clone(),
+        }
+    }
+
+    /// `session.timeout.ms` of the group member.
+    #[must_use]
+    pub fn session_timeout_ms(&self) -> u64 {
+        let of = |map: &std::collections::BTreeMap<String, String>| {
+            map.get("session.timeout.ms")?.parse().ok()
+        };
+        of(&self.config.consumer)
+            .or_else(|| of(&self.config.properties))
+            .unwrap_or(SESSION_TIMEOUT_MS)
+    }
+
+    fn base(&self, role: &str) -> ClientConfig {
+        let mut c = ClientConfig::new();
+        c.set("bootstrap.servers", &self.config.brokers)
+            .set("client.id", format!("ackwarden-{role}"))
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            .set("allow.auto.create.topics", "false")
+            .set("reconnect.backoff.max.ms", "2000")
+            .set("socket.keepalive.enable", "true")
+            .set_log_level(RDKafkaLogLevel::Warning);
+        for (key, value) in &self.config.properties {
+            if key != "session.timeout.ms" {
+                c.set(key, value);
+            }
+        }
+        c
+    }
+
+    fn consumer(&self, role: &str) -> ClientConfig {
+        let mut c = self.base(role);
+        c.set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed")
+            .set("enable.partition.eof", "true")
+            // 1000 by default, which makes a reader that is faster than its queue sleep most of the time.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.max.messages.kbytes", "65536");
+        for (key, value) in &self.config.consumer {
+            if key != "session.timeout.ms" {
+                c.set(key, value);
+            }
+        }
+        c
+    }
+
+    /// The subscribed client.
+    #[must_use]
+    pub fn member(&self, instance_id: &str) -> ClientConfig {
+        let mut c = self.consumer("member");
+        c.set("group.id", &self.config.group_id)
+            .set("group.instance.id", instance_id)
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", self.session_timeout_ms().to_string())
+            .set("enable.partition.eof", "false")
+            .set("queued.max.messages.kbytes", "1024");
+        c
+    }
+
+    /// A reader: never subscribes, commits nothing.
+    #[must_use]
+    pub fn reader(&self, role: &str) -> ClientConfig {
+        let mut c = self.consumer(role);
+        // librdkafka wants one; it is never joined.
+        c.set("group.id", format!("{}-{role}", self.config.group_id));
+        c
+    }
+
+    /// Look-ups only.
+    #[must_use]
+    pub fn admin(&self) -> ClientConfig {
+        self.reader("admin")
+    }
+
+    #[must_use]
+    pub fn publisher(&self) -> ClientConfig {
+        let mut c = self.base("publisher");
+        c.set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", (self.session_timeout_ms() / 4).to_string())
+            .set("message.max.bytes", MESSAGE_BYTES_MAX)
+            .set("linger.ms", "2")
+            .set("queue.buffering.max.messages", "200000")
+            .set("queue.buffering.max.kbytes", "524288");
+        for (key, value) in &self.config.producer {
+            c.set(key, value);
+        }
+        c
+    }
+}

@@ -1,0 +1,173 @@
+//! What users change at runtime, as the state topic has it: overrides and pauses, by topic.
+//!
+//! Nothing here holds before it is durable: a change is a record first, and takes effect when Kafka has it.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::oneshot;
+
+use super::names::Names;
+use super::outgoing::Outgoing;
+use crate::config::policy_json::{patch_from_json, patch_to_json};
+use crate::core::{Event, PolicyPatch, TopicIx};
+use crate::ports::Refusal;
+use crate::wire::state::{Birth, Pause, PolicyOverrides, StateError, StateRecord};
+
+/// A change that was asked for.
+#[derive(Debug, Clone)]
+pub(super) enum Wish {
+    /// All overrides in force from now on; and whether what is outstanding is re-timed.
+    Policy(PolicyPatch, bool),
+    Pause(bool),
+}
+
+/// A change on its way to the state topic.
+#[derive(Debug)]
+pub(super) struct StateWrite {
+    pub topic: TopicIx,
+    pub wish: Wish,
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// What is in force.
+#[derive(Debug, Default, Clone)]
+pub struct KnownState {
+    overrides: BTreeMap<TopicIx, PolicyPatch>,
+    paused: BTreeMap<TopicIx, bool>,
+    births: BTreeMap<String, Birth>,
+}
+
+impl KnownState {
+    /// A record of the state topic, in order. What concerns no tracked topic is passed over.
+    ///
+    /// # Errors
+    /// A record that cannot be read: what it says may matter, so the service must not start.
+    pub fn apply(
+        &mut self,
+        names: &Names,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<(), StateError> {
+        match StateRecord::decode(key, value) {
+            Ok(StateRecord::Birth { topic, birth }) => {
+                match birth {
+                    Some(birth) => self.births.insert(topic, birth),
+                    None => self.births.remove(&topic),
+                };
+            }
+            Ok(StateRecord::Policy { topic, policy }) => {
+                let Some(ix) = names.topic_ix(&topic) else {
+                    return Ok(());
+                };
+                let json = policy.map(|p| p.overrides).unwrap_or_default();
+                match patch_from_json(&json, &topic) {
+                    Ok(patch) => {
+                        self.overrides.insert(ix, patch);
+                    }
+                    Err(problems) => {
+                        for (key, problem) in problems {
+                            tracing::warn!(%topic, %key, %problem, "an override on the state topic does not hold");
+                        }
+                    }
+                }
+            }
+            Ok(StateRecord::Pause { topic, pause }) => {
+                if let Some(ix) = names.topic_ix(&topic) {
+                    self.paused.insert(ix, pause.is_some_and(|p| p.paused));
+                }
+            }
+            Ok(StateRecord::Job { .. }) => {}
+            Err(StateError::UnknownKey { key }) => {
+                tracing::warn!(%key, "the state topic has a record that is not ours");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn birth(&self, topic: &str) -> Option<&Birth> {
+        self.births.get(topic)
+    }
+
+    pub fn set_birth(&mut self, topic: &str, birth: Birth) {
+        self.births.insert(topic.to_owned(), birth);
+    }
+
+    #[must_use]
+    pub fn overrides(&self, topic: TopicIx) -> PolicyPatch {
+        self.overrides.get(&topic).cloned().unwrap_or_default()
+    }
+
+    /// What the core is told before anything else.
+    #[must_use]
+    pub fn initial_events(&self) -> Vec<Event> {
+        let policies = self.overrides.iter().map(|(topic, patch)| Event::PolicyChanged {
+            topic: *topic,
+            overrides: patch.clone(),
+            apply_pending: false,
+        });
+        let pauses = self.paused.iter().map(|(topic, paused)| Event::Paused {
+            topic: *topic,
+            paused: *paused,
+        });
+        policies.chain(pauses).collect()
+    }
+
+    /// It is durable: it holds.
+    pub(super) fn accept(&mut self, topic: TopicIx, wish: Wish) -> Event {
+        match wish {
+            Wish::Policy(overrides, apply_pending) => {
+                self.overrides.insert(topic, overrides.clone());
+                Event::PolicyChanged {
+                    topic,
+                    overrides,
+                    apply_pending,
+                }
+            }
+            Wish::Pause(paused) => {
+                self.paused.insert(topic, paused);
+                Event::Paused { topic, paused }
+            }
+        }
+    }
+
+    /// The record that makes a wish durable.
+    pub(super) fn record(&self, names: &Names, topic: &str, wish: &Wish, at_ms: i64) -> Outgoing {
+        let topic = topic.to_owned();
+        let record = match wish {
+            Wish::Policy(overrides, apply_pending) => StateRecord::Policy {
+                topic,
+                policy: (!overrides.is_empty()).then(|| PolicyOverrides {
+                    overrides: patch_to_json(overrides),
+                    apply_pending: *apply_pending,
+                    actor: None,
+                    at_ms,
+                }),
+            },
+            Wish::Pause(paused) => StateRecord::Pause {
+                topic,
+                pause: paused.then_some(Pause {
+                    paused: true,
+                    actor: None,
+                    at_ms,
+                }),
+            },
+        };
+        state_record(names, &record)
+    }
+}
+
+/// A record for the state topic's one partition.
+#[must_use]
+pub fn state_record(names: &Names, record: &StateRecord) -> Outgoing {
+    let (key, value) = record.encode();
+    Outgoing {
+        topic: names.config.kafka.state_topic.clone(),
+        partition: Some(0),
+        spread: 0,
+        key: Some(key),
+        value,
+        headers: Vec::new(),
+    }
+}
