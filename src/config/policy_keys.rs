@@ -40,20 +40,9 @@ impl Scalar {
     }
 }
 
-/// What a key's value is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Duration,
-    Number,
-    Integer,
-    Bool,
-    Text,
-}
-
 /// One key of the policy.
 pub struct PolicyKey {
     pub name: &'static str,
-    pub kind: Kind,
     /// Parses, checks and sets it. The error is a fragment that follows the value.
     set: fn(&mut Policy, &Scalar, topic: &str) -> Result<(), String>,
     show: fn(&Policy) -> Scalar,
@@ -137,7 +126,6 @@ macro_rules! duration_key {
     ($name:literal, $field:ident, min_ms: $min:expr) => {
         PolicyKey {
             name: $name,
-            kind: Kind::Duration,
             set: |policy, value, _| {
                 policy.$field = bounded_duration(value, $min)?;
                 Ok(())
@@ -152,7 +140,6 @@ macro_rules! duration_key {
 pub static POLICY_KEYS: &[PolicyKey] = &[
     PolicyKey {
         name: "on_lost_range",
-        kind: Kind::Text,
         set: |policy, value, _| {
             policy.on_lost_range = one_of(value, &ON_LOST_RANGE)?;
             Ok(())
@@ -163,7 +150,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("timeout", timeout_ms, min_ms: 1),
     PolicyKey {
         name: "backoff",
-        kind: Kind::Number,
         set: |policy, value, _| {
             policy.backoff = number(value)?;
             match policy.backoff {
@@ -179,7 +165,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("timeout_max", timeout_max_ms, min_ms: 1),
     PolicyKey {
         name: "jitter",
-        kind: Kind::Number,
         set: |policy, value, _| {
             policy.jitter = number(value)?;
             match policy.jitter {
@@ -195,7 +180,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "max_attempts",
-        kind: Kind::Integer,
         set: |policy, value, _| {
             policy.max_attempts = bounded_integer(value, MAX_ATTEMPTS_MAX)
                 .map_err(|e| format!("{e}; 0 is without end"))?;
@@ -208,7 +192,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("delay_max", delay_max_ms, min_ms: 1),
     PolicyKey {
         name: "dead_letter",
-        kind: Kind::Text,
         set: |policy, value, topic| {
             policy.dead_letter = dead_letter(value, topic)?;
             Ok(())
@@ -218,7 +201,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "retry_rate",
-        kind: Kind::Integer,
         set: |policy, value, _| {
             policy.retry_rate = bounded_integer(value, RETRY_RATE_MAX)
                 .map_err(|e| format!("{e}; retries a second, 0 is unlimited"))?;
@@ -229,7 +211,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "same_id",
-        kind: Kind::Text,
         set: |policy, value, _| {
             policy.same_id = one_of(value, &SAME_ID)?;
             Ok(())
@@ -239,7 +220,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "observe_only",
-        kind: Kind::Bool,
         set: |policy, value, _| match value {
             Scalar::Bool(on) => {
                 policy.observe_only = *on;
