@@ -8,10 +8,10 @@ use super::check_topics::check_topics;
 use super::duration::{parse_duration_ms, show_duration_ms};
 use super::model::{Config, HttpConfig, KafkaConfig, Limits, StoreConfig};
 use super::names::{check_topic_name, fill_template};
-use super::policy_keys::{Scalar, with_article};
 use super::problem::{Findings, Place, Problem};
 use super::properties::check_properties;
 use super::raw::{Entry, RawConfig, RawValue, Section};
+use super::scalar::{Scalar, with_article};
 use super::schema::Table;
 
 /// Outstanding messages cost about 20 bytes each: this bound is some 20 GB.

@@ -10,10 +10,11 @@ use super::check::{bad, place_of, text, wrong_type};
 use super::ids::{Naming, parse_sources};
 use super::model::{IdSource, KafkaConfig, Start, TopicConfig};
 use super::names::{check_topic_name, fill_template};
-use super::policy_keys::{Contradiction, POLICY_KEYS, Scalar, contradictions};
+use super::policy_keys::{Contradiction, POLICY_KEYS, contradictions};
 use super::problem::{Findings, Place, Problem};
 use super::raw::{RawConfig, RawTopic, RawValue, Section};
 use super::roles::check_roles;
+use super::scalar::Scalar;
 use super::start::parse_start;
 
 /// Each topic has readers' and barrier's work of its own; more are to be spread over several groups.

@@ -1,8 +1,8 @@
 //! The lists `id` and `ack_id`: where a message's name is looked for.
 
 use super::model::IdSource;
-use super::policy_keys::{Scalar, with_article};
 use super::problem::{Findings, Place, Problem};
+use super::scalar::{Scalar, with_article};
 
 /// Entries of one list; each is tried for every record.
 const SOURCES_MAX: usize = 16;

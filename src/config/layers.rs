@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::check::check;
 use super::model::Config;
-use super::policy_keys::Scalar;
 use super::problem::{ConfigError, Findings, Place};
 use super::raw::{Entry, RawConfig, RawValue, Section};
 use super::raw_env::read_env;
 use super::raw_file::{FileRead, Notes, read_file};
 use super::render::Source;
+use super::scalar::Scalar;
 
 /// The whole of the configuration with its defaults, commented.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");

@@ -23,10 +23,12 @@ mod raw_env;
 mod raw_file;
 mod render;
 mod roles;
+pub mod scalar;
 pub mod schema;
 mod secrets;
 mod start;
 mod suggest;
+mod unknown;
 
 pub use layers::{EXAMPLE, Loaded, Overrides, load, load_text, process_env};
 pub use model::{

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::policy_keys::Scalar;
 use super::problem::Place;
+use super::scalar::Scalar;
 
 /// A value, one level deep: nothing in the configuration goes deeper.
 #[derive(Debug, Clone, PartialEq)]

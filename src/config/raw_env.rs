@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use super::policy_keys::Scalar;
 use super::problem::{Place, Problem};
 use super::properties::may_show;
 use super::raw::{Entry, Property, RawConfig, RawValue, Section};
-use super::raw_file::schema_names;
+use super::scalar::Scalar;
 use super::schema::{KeySpec, Kind, PROPERTIES, TOP, Table};
 use super::suggest::did_you_mean;
+use super::unknown::built_names;
 
 const PREFIX: &str = "ACKWARDEN__";
 const SEPARATOR: &str = "__";
@@ -104,7 +104,7 @@ fn set_key(
     let Some(spec) = table.key(&key) else {
         let cure = match did_you_mean(&key, table.keys().iter().map(|k| k.name)) {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("there is {}", schema_names(table)),
+            None => format!("there is {}", built_names(table)),
         };
         return Err(refused(place, &format!("no setting `{key}`"), &cure));
     };

@@ -3,12 +3,12 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::policy_keys::{Scalar, with_article};
 use super::problem::{Place, Problem};
 use super::properties::may_show;
 use super::raw::{Entry, Properties, Property, RawConfig, RawTopic, RawValue, Section};
-use super::schema::{self, Kind, PROPERTIES, TOP, Table};
-use super::suggest::did_you_mean;
+use super::scalar::{Scalar, with_article};
+use super::schema::{Kind, PROPERTIES, TOP, Table};
+use super::unknown::{unknown_key, unknown_top};
 
 type Key<'i> = Spanned<std::borrow::Cow<'i, str>>;
 type Value<'i> = Spanned<DeValue<'i>>;
@@ -50,7 +50,9 @@ pub(super) fn read_file(text: &str) -> FileRead {
         let key = name.get_ref().as_ref();
         let Some(section) = TOP.iter().find(|top| **top == key) else {
             out.notes.hide(value);
-            out.notes.problems.push(unknown_top(name));
+            out.notes
+                .problems
+                .push(unknown_top(key, &name.span().into()));
             continue;
         };
         let Some(table) = table_of(value, name, &format!("[{section}]"), &mut out.notes) else {
@@ -261,7 +263,11 @@ fn read_key(
             if matches!(kind, Table::Kafka | Table::Http) {
                 notes.hide(value);
             }
-            notes.problems.push(unknown_key(name, value, kind, shown));
+            let is_table = value.get_ref().is_table();
+            let place = name.span().into();
+            notes
+                .problems
+                .push(unknown_key(name.get_ref(), &place, is_table, kind, shown));
         }
     }
 }
@@ -298,59 +304,4 @@ fn scalar(value: &DeValue<'_>, kind: Kind) -> Scalar {
         DeValue::Array(_) => Scalar::Other("array"),
         DeValue::Table(_) => Scalar::Other("table"),
     }
-}
-
-// ------------------------------------------------------------------------------------------------- unknown keys
-
-fn unknown_top(name: &Key<'_>) -> Problem {
-    let key = name.get_ref();
-    let problem = Problem::new(&name.span().into(), format!("unknown key `{key}`"));
-    let home = Table::ALL.into_iter().find(|t| t.key(key).is_some());
-    match (home, did_you_mean(key, TOP)) {
-        (Some(home), _) => problem.cure(format!("it belongs in {}", home.shown())),
-        (None, Some(near)) => problem.cure(format!("did you mean `{near}`?")),
-        (None, None) => problem.cure(format!("there is {}", TOP.join(", "))),
-    }
-}
-
-fn unknown_key(name: &Key<'_>, value: &Value<'_>, kind: Table, shown: &str) -> Problem {
-    let key = name.get_ref();
-    let problem = Problem::new(
-        &name.span().into(),
-        format!("unknown key `{key}` in {shown}"),
-    );
-    if let Some(topic) = shown
-        .strip_prefix("[topics.\"")
-        .and_then(|s| s.strip_suffix("\"]"))
-        && value.get_ref().is_table()
-    {
-        return problem.cure(format!(
-            "a topic name with dots needs quotes: [topics.\"{topic}.{key}\"]"
-        ));
-    }
-    if let Some(home) = Table::ALL
-        .into_iter()
-        .find(|t| *t != kind && t.key(key).is_some())
-    {
-        return problem.cure(format!("it belongs in {}", home.shown()));
-    }
-    let known = kind.keys().iter().map(|k| k.name);
-    if let Some(near) = did_you_mean(key, known) {
-        return problem.cure(format!("did you mean `{near}`?"));
-    }
-    if kind == Table::Kafka {
-        return problem.cure("properties of librdkafka belong in [kafka.properties]");
-    }
-    problem.cure(format!("there is {}", schema_names(kind)))
-}
-
-/// The keys that are there to be used, with commas between.
-pub(super) fn schema_names(kind: Table) -> String {
-    let names: Vec<&str> = kind
-        .keys()
-        .iter()
-        .filter(|k: &&schema::KeySpec| k.built)
-        .map(|k| k.name)
-        .collect();
-    names.join(", ")
 }

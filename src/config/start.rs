@@ -3,7 +3,7 @@
 use std::time::UNIX_EPOCH;
 
 use super::model::Start;
-use super::policy_keys::{Scalar, with_article};
+use super::scalar::{Scalar, with_article};
 
 const WANTED: &str = "\"now\", \"earliest\" or a time such as \"2026-01-31T08:00:00Z\"";
 
