@@ -1170,3 +1170,28 @@ fn only_loopback_is_listened_on() {
         assert_eq!(shown.len(), 1, "{listen}: {shown:?}");
     }
 }
+
+// -------------------------------------------------------------------------------------------------- any text
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_file_is_an_error_or_a_configuration_but_never_a_panic(
+        edits in proptest::collection::vec((0.0..1.0_f64, 0..40_usize, "[\\PC\n\t\"'\\[\\]{}=.#]{0,6}"), 1..6)
+    ) {
+        let mut text = EXAMPLE.replace("\n#", "\n");
+        for (place, cut, insert) in edits {
+            let chars: Vec<char> = text.chars().collect();
+            let at = (place * chars.len() as f64) as usize;
+            let rest = chars.iter().skip(at + cut);
+            text = chars.iter().take(at).copied().chain(insert.chars()).chain(rest.copied()).collect();
+        }
+        if let Err(error) = file(&text) {
+            proptest::prop_assert!(error.to_string().starts_with("error: "));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_duration_panic(text in "[0-9a-z .\\-µ]{0,70}") {
+        let _ = ackwarden::config::duration::parse_duration_ms(&text);
+    }
+}
