@@ -103,6 +103,8 @@ pub struct Assignment {
     pub acks: Option<Vec<(i32, i64)>>,
     /// Where each ACK partition begins now; empty where the ACK topic is missing.
     pub ack_log_starts: Vec<(i32, i64)>,
+    /// It appeared while we were running, so ACKs for it are held as early ones and need no replay.
+    pub appeared: bool,
     /// The topic id, or that of the ACK topic, is not the one that was committed: a lost range, whatever the offsets.
     pub recreated: Option<Recreated>,
     /// What the store has of it, if it counts (topic ids match).

@@ -40,6 +40,8 @@ pub struct BlockImage {
     pub base: i64,
     /// Ascending by offset.
     pub entries: Vec<BlockEntry>,
+    /// Labels of those whose id is not their position: (slot, id), ascending.
+    pub ids: Vec<(u16, Box<str>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,18 @@ pub struct DetailImage {
     /// Verdict not acted upon yet, or the one that settled it while a copy may still be needed to be ignored.
     pub verdict: Option<VerdictImage>,
     pub unfaithful: bool,
+}
+
+/// What changed of a partition since the last checkpoint.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PartitionChange {
+    pub header: PartitionHeader,
+    /// New or changed; one without entries is gone.
+    pub blocks: Vec<BlockImage>,
+    pub details: Vec<DetailImage>,
+    pub details_gone: Vec<i64>,
+    /// Everything kept before is void.
+    pub replace: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,18 +7,36 @@
 //!
 //! Dependency direction (held by a test): nothing in here sees serde, rdkafka, sled, tokio or axum.
 
+mod ack_topic;
+mod checkpoint;
+mod coordinator;
+mod detail;
+mod early;
 pub mod effect;
 pub mod event;
+mod firing;
 pub mod image;
+mod labels;
+mod low_water;
+mod partition;
+mod pins;
 pub mod policy;
+mod query;
 pub mod record;
+mod schedule;
+mod settled;
+mod slots;
+mod topic;
 pub mod types;
+mod verdicts;
 pub mod view;
 
+pub use coordinator::{Coordinator, CoreLimits};
 pub use effect::{CommitOrder, Effect, Publication, Publish};
 pub use event::{AckBatch, Assignment, Event, SourceBatch};
 pub use policy::{OnLostRange, Policy, PolicyPatch, SameId};
 pub use record::{
     AckExtra, AckRecord, AckTarget, Cause, CauseKind, CopyMark, SourceExtra, SourceRecord, Verdict,
 };
+pub use topic::TopicSettings;
 pub use types::{AckIx, LogPosition, MsgRef, Now, TopicIx};

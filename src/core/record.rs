@@ -181,3 +181,6 @@ impl Verdict {
         !matches!(self, Self::Ack | Self::Nack | Self::Reject | Self::Extend)
     }
 }
+
+/// The `invalid` of an ACK record whose verdict is none that we know.
+pub const UNKNOWN_VERDICT: &str = "unknown verdict";

@@ -158,6 +158,8 @@ pub struct MessageFilter {
 /// Where the next page starts. Opaque to users; `http` gives it its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
+    /// When the last one shown was seen, ms since the epoch: pages are in that order.
+    pub seen_wall_ms: i64,
     pub topic: TopicIx,
     pub partition: i32,
     /// The last original seen; the next page starts behind it.

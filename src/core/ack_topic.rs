@@ -1,0 +1,275 @@
+//! An ACK topic as the core knows it: how far it is applied, and the barrier.
+//!
+//! The barrier: a round is asked at t0; its answer is the end of every partition that fresh metadata names; when every
+//! applied position has reached it, everything that was on the topic at t0 is applied: `caught_up_as_of = t0`.
+
+use super::event::AskError;
+use super::types::{AckIx, LOG_START, Now, Round};
+
+/// A barrier that stays closed for longer than this is shown as a frozen topic, ms.
+pub(super) const BARRIER_ALERT_MS: u64 = 30_000;
+/// After an error, the question is asked again no sooner than this, ms.
+const ASK_AGAIN_MS: u64 = 500;
+
+#[derive(Debug)]
+enum Barrier {
+    Idle,
+    Asked {
+        round: Round,
+        t0: Now,
+    },
+    Reaching {
+        t0: Now,
+        ends: Vec<(i32, i64)>,
+    },
+    /// The last answer was an error.
+    Failed {
+        retry_at: u64,
+    },
+}
+
+pub(super) struct AckTopic {
+    pub ix: AckIx,
+    /// By partition number, ascending: everything below is applied. −1: nothing is known yet.
+    pub applied: Vec<(i32, i64)>,
+    /// Of the readers' orders; batches of an earlier one are dropped.
+    pub generation: u64,
+    pub reading: bool,
+    barrier: Barrier,
+    pub caught_up_as_of: Option<u64>,
+    pub missing: Option<Now>,
+    /// Since when somebody waits for the barrier in vain.
+    pub waiting_since: Option<Now>,
+    pub trouble: Option<Box<str>>,
+}
+
+/// What the barrier wants done.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    pub ask: Option<Round>,
+    pub read: Vec<(i32, i64)>,
+}
+
+impl AckTopic {
+    pub fn new(ix: AckIx) -> Self {
+        Self {
+            ix,
+            applied: Vec::new(),
+            generation: 0,
+            reading: false,
+            barrier: Barrier::Idle,
+            caught_up_as_of: None,
+            missing: None,
+            waiting_since: None,
+            trouble: None,
+        }
+    }
+
+    pub fn applied(&self, partition: i32) -> Option<i64> {
+        let at = self
+            .applied
+            .binary_search_by_key(&partition, |(p, _)| *p)
+            .ok()?;
+        Some(self.applied[at].1)
+    }
+
+    pub fn set_applied(&mut self, partition: i32, to: i64) {
+        match self.applied.binary_search_by_key(&partition, |(p, _)| *p) {
+            Ok(at) => self.applied[at].1 = self.applied[at].1.max(to),
+            Err(at) => self.applied.insert(at, (partition, to)),
+        }
+    }
+
+    /// Goes back (a rebuild, a rewind): the barrier starts anew, and batches of the former order do not count.
+    pub fn restart_at(&mut self, from: &[(i32, i64)]) -> u64 {
+        for (partition, offset) in from {
+            let offset = if *offset == LOG_START { -1 } else { *offset };
+            match self.applied.binary_search_by_key(partition, |(p, _)| *p) {
+                Ok(at) => self.applied[at].1 = offset,
+                Err(at) => self.applied.insert(at, (*partition, offset)),
+            }
+        }
+        self.barrier = Barrier::Idle;
+        self.generation += 1;
+        self.reading = true;
+        self.generation
+    }
+
+    /// Somebody waits until everything that was there at `deadline_ms` is applied.
+    pub fn want(&mut self, deadline_ms: i64, now: Now, next_round: &mut Round) -> (bool, Wants) {
+        let mut wants = Wants::default();
+        if self.open_for(deadline_ms) {
+            self.waiting_since = None;
+            return (true, wants);
+        }
+        self.waiting_since.get_or_insert(now);
+        let ask = match &self.barrier {
+            Barrier::Idle => true,
+            Barrier::Failed { retry_at } => *retry_at <= now.mono_ms,
+            Barrier::Asked { .. } | Barrier::Reaching { .. } => false,
+        };
+        if ask && self.reading {
+            *next_round += 1;
+            self.barrier = Barrier::Asked {
+                round: *next_round,
+                t0: now,
+            };
+            wants.ask = Some(*next_round);
+        }
+        (false, wants)
+    }
+
+    pub fn open_for(&self, deadline_ms: i64) -> bool {
+        self.caught_up_as_of
+            .is_some_and(|t| i64::try_from(t).unwrap_or(i64::MAX) >= deadline_ms)
+    }
+
+    /// The answer of a round. Partitions that are new are to be read from their start.
+    pub fn answered(
+        &mut self,
+        round: Round,
+        answer: Result<Vec<(i32, i64)>, AskError>,
+        now: Now,
+    ) -> Wants {
+        let mut wants = Wants::default();
+        let Barrier::Asked { round: asked, t0 } = self.barrier else {
+            return wants;
+        };
+        if asked != round {
+            return wants;
+        }
+        match answer {
+            // An offset below 0 looks like "caught up" and is no answer.
+            Ok(ends) if ends.iter().all(|(_, end)| *end >= 0) && !ends.is_empty() => {
+                self.missing = None;
+                self.trouble = None;
+                for (partition, _) in &ends {
+                    if self.applied(*partition).is_none() {
+                        wants.read.push((*partition, LOG_START));
+                    }
+                }
+                for (partition, _) in &wants.read {
+                    self.set_applied(*partition, -1);
+                }
+                self.barrier = Barrier::Reaching { t0, ends };
+                self.advanced();
+            }
+            Ok(_) => self.failed(now, "a partition has no leader that answers".into()),
+            Err(AskError::TopicMissing) => {
+                self.missing.get_or_insert(now);
+                self.failed(now, "the ack topic does not exist".into());
+            }
+            Err(AskError::Failed(why)) => self.failed(now, why),
+        }
+        wants
+    }
+
+    fn failed(&mut self, now: Now, why: Box<str>) {
+        self.trouble = Some(why);
+        self.barrier = Barrier::Failed {
+            retry_at: now.mono_ms + ASK_AGAIN_MS,
+        };
+    }
+
+    /// Applied positions moved: the round may be reached.
+    pub fn advanced(&mut self) {
+        if let Barrier::Reaching { t0, ends } = &self.barrier {
+            let reached = ends
+                .iter()
+                .all(|(partition, end)| *end == 0 || self.applied(*partition) >= Some(*end));
+            if reached {
+                self.caught_up_as_of = Some(self.caught_up_as_of.unwrap_or(0).max(t0.mono_ms));
+                self.barrier = Barrier::Idle;
+            }
+        }
+    }
+
+    /// What the barrier hangs on, for the operator.
+    pub fn hangs_on(&self) -> Box<str> {
+        match &self.barrier {
+            Barrier::Idle => "nothing".into(),
+            Barrier::Asked { .. } => "kafka has not answered a ListOffsets of the ack topic".into(),
+            Barrier::Failed { .. } => self.trouble.clone().unwrap_or_default(),
+            Barrier::Reaching { ends, .. } => ends
+                .iter()
+                .find(|(p, end)| *end > 0 && self.applied(*p) < Some(*end))
+                .map_or_else(Box::default, |(p, end)| {
+                    format!(
+                        "ack partition {p} ends at {end}, and is applied up to {}: records that cannot be read yet \
+                         (an open transaction?), or a reader that stands still",
+                        self.applied(*p).unwrap_or(-1)
+                    )
+                    .into()
+                }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(mono_ms: u64) -> Now {
+        Now {
+            mono_ms,
+            wall_ms: 0,
+        }
+    }
+
+    fn reading() -> AckTopic {
+        let mut topic = AckTopic::new(AckIx(0));
+        topic.restart_at(&[(0, 0)]);
+        topic
+    }
+
+    #[test]
+    fn it_opens_only_when_everything_that_was_there_when_it_was_asked_is_applied() {
+        let mut topic = reading();
+        let mut round = 0;
+        let (open, wants) = topic.want(100, at(100), &mut round);
+        assert!(!open);
+        assert!(
+            topic
+                .answered(wants.ask.unwrap(), Ok(vec![(0, 8)]), at(105))
+                .read
+                .is_empty()
+        );
+        topic.set_applied(0, 7);
+        topic.advanced();
+        assert!(!topic.open_for(100));
+        topic.set_applied(0, 8);
+        topic.advanced();
+        assert!(topic.open_for(100));
+        assert!(!topic.open_for(101));
+    }
+
+    #[test]
+    fn an_error_or_an_offset_below_zero_is_not_an_answer() {
+        let mut topic = reading();
+        let mut round = 0;
+        for answer in [
+            Ok(vec![(0, -1001)]),
+            Ok(vec![]),
+            Err(AskError::Failed("x".into())),
+        ] {
+            let now = at(1_000 * (round + 1));
+            let (_, wants) = topic.want(0, now, &mut round);
+            topic.set_applied(0, 100);
+            topic.answered(wants.ask.unwrap(), answer, now);
+            assert!(!topic.open_for(0));
+        }
+    }
+
+    #[test]
+    fn a_partition_that_was_added_is_part_of_it() {
+        let mut topic = reading();
+        let mut round = 0;
+        let (_, wants) = topic.want(10, at(10), &mut round);
+        let wants = topic.answered(wants.ask.unwrap(), Ok(vec![(0, 0), (1, 2)]), at(11));
+        assert_eq!(wants.read, [(1, LOG_START)]);
+        assert!(!topic.open_for(10));
+        topic.set_applied(1, 2);
+        topic.advanced();
+        assert!(topic.open_for(10));
+    }
+}

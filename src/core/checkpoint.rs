@@ -1,0 +1,306 @@
+//! What a checkpoint takes of a topic, and how a partition comes back from one.
+//!
+//! A message's age is kept as the wall-clock time at which it was seen; when it comes back, the age is the wall-clock
+//! time since, never below 0: a crash loop cannot postpone a deadline for ever.
+
+use super::coordinator::Coordinator;
+use super::detail::{Delivery, Detail, Pending, Phase};
+use super::image::{
+    BlockEntry, BlockImage, DeliveryImage, DetailImage, DetailState, PartitionChange,
+    PartitionHeader, PartitionImage, VerdictImage,
+};
+use super::partition::{Partition, Span, Stage};
+use super::slots::{Mark, Slot};
+use super::topic::{Topic, wall_of};
+use super::types::{LogPosition, Now, TopicIx};
+use super::view::State;
+
+impl Coordinator {
+    /// What changed since the last call; ask only while [`is_ready`](Self::is_ready), so that no half-read rebuild is
+    /// kept. What it returns is to be written all or nothing.
+    pub fn take_checkpoint(&mut self, now: Now) -> Vec<(TopicIx, i32, PartitionChange)> {
+        let mut changes = Vec::new();
+        for ix in 0..self.topics.len() {
+            let ack = self.topics[ix].settings.ack;
+            let numbers: Vec<i32> = self.topics[ix].partitions.keys().copied().collect();
+            for number in numbers {
+                let topic = &self.topics[ix];
+                let Some(p) = topic
+                    .partitions
+                    .get(&number)
+                    .filter(|p| p.stage == Stage::Live)
+                else {
+                    continue;
+                };
+                let Some((low, low_acks)) = topic.low_water(p, self.ack_topic(ack)) else {
+                    continue;
+                };
+                let header = PartitionHeader {
+                    source_applied: p.applied,
+                    // An early ACK that is held is not in the image: it is read again.
+                    acks_applied: if topic.has_early() {
+                        low_acks.clone()
+                    } else {
+                        let applied = self.ack_topic(ack).applied.iter();
+                        applied.map(|(n, at)| (*n, (*at).max(0))).collect()
+                    },
+                    low,
+                    low_acks,
+                    taken_wall_ms: now.wall_ms,
+                    timeouts: p.spans.iter().map(|s| (s.from, s.timeout_ms)).collect(),
+                };
+                let topic = &mut self.topics[ix];
+                if let Some(p) = topic.partitions.get_mut(&number) {
+                    changes.push((TopicIx(ix as u16), number, take_change(p, header, now)));
+                }
+            }
+        }
+        changes
+    }
+
+    /// A checkpoint could not be written: the next one is to hold everything.
+    pub fn checkpoint_failed(&mut self) {
+        for p in self
+            .topics
+            .iter_mut()
+            .flat_map(|t| t.partitions.values_mut())
+        {
+            p.replace_image = true;
+        }
+    }
+}
+
+fn take_change(p: &mut Partition, header: PartitionHeader, now: Now) -> PartitionChange {
+    let replace = std::mem::take(&mut p.replace_image);
+    if replace {
+        p.slots.mark_all_dirty();
+        p.dirty = p.details.keys().copied().collect();
+        p.gone.clear();
+    }
+    let mut blocks = Vec::new();
+    p.slots.take_dirty(|base, entries| {
+        let mut block = BlockImage {
+            base,
+            ..BlockImage::default()
+        };
+        for (slot, entry, id) in entries {
+            block.entries.push(BlockEntry {
+                slot,
+                seen_wall_ms: wall_of(entry.seen_ms, now),
+                len: entry.len,
+                digest: entry.digest,
+            });
+            if let Some(id) = id {
+                block.ids.push((slot, id));
+            }
+        }
+        blocks.push(block);
+    });
+    let dirty = std::mem::take(&mut p.dirty);
+    let details = dirty
+        .iter()
+        .filter_map(|origin| p.details.get(origin))
+        .map(|d| detail_image(d, now))
+        .collect();
+    PartitionChange {
+        header,
+        blocks,
+        details,
+        details_gone: std::mem::take(&mut p.gone).into_iter().collect(),
+        replace,
+    }
+}
+
+fn detail_image(d: &Detail, now: Now) -> DetailImage {
+    DetailImage {
+        origin: d.origin,
+        origin_timestamp_ms: d.origin_timestamp_ms,
+        id: d.id.clone(),
+        seen_wall_ms: wall_of(d.seen_ms, now),
+        len: d.len,
+        digest: d.digest,
+        attempt: d.attempt,
+        deliveries: d
+            .deliveries
+            .iter()
+            .map(|x| DeliveryImage {
+                attempt: x.attempt,
+                offset: x.offset,
+                at_wall_ms: x.at_wall_ms,
+                cause: x.cause,
+            })
+            .collect(),
+        unaccounted: d.unaccounted,
+        pending_attempt: d.pending_attempt,
+        // What was being fetched or published is due again at once, behind the barrier.
+        due_in_ms: match d.phase {
+            Phase::Parked => None,
+            _ => Some(d.deadline.map_or(0, |at| at - now.mono_ms as i64)),
+        },
+        extended_ms: d.extended_ms,
+        timeout_ms: d.own_timeout_ms,
+        state: match d.state() {
+            State::Outstanding | State::Retrying | State::Waiting => DetailState::Outstanding,
+            State::Overdue => DetailState::Overdue,
+            State::Parked => DetailState::Parked,
+            State::Acked => DetailState::Acked,
+            State::OperatorAcked => DetailState::OperatorAcked,
+            State::Dead => DetailState::Dead,
+            State::PayloadLost => DetailState::PayloadLost,
+            State::Missed => DetailState::Missed,
+        },
+        verdict: d.pending.as_ref().map(|p| VerdictImage {
+            verdict: p.verdict,
+            at: p.at,
+            delay_ms: p.delay_ms,
+            reason: p.reason.clone(),
+        }),
+        unfaithful: d.unfaithful,
+    }
+}
+
+impl Topic {
+    /// A partition as the checkpoint has it. `low` is the committed L: entries anchored below it are dropped, whatever
+    /// the checkpoint says of them.
+    pub fn restore(&mut self, number: i32, image: PartitionImage, low: i64, now: Now) -> Partition {
+        let mut header = image.header;
+        let mut p = Partition::new(number, low, self.policy.timeout_ms, now);
+        p.applied = header.source_applied.max(low);
+        p.replace_image = false;
+        // Verdicts applied before the checkpoint are not read again, so they are not pinned again one by one: until
+        // all copies that may need them are below L, E stays where it was.
+        p.base = (header.low, header.low_acks.clone());
+        p.replay_from = std::mem::take(&mut header.acks_applied);
+        for (n, e) in &header.low_acks {
+            let at = LogPosition::new(*n, *e);
+            p.pins.add_evidence(header.source_applied, at, -1);
+        }
+        // A timeout set to something else while we were away holds for what comes, as if it had been changed then.
+        p.spans = header
+            .timeouts
+            .iter()
+            .map(|(from, timeout_ms)| Span {
+                from: *from,
+                timeout_ms: *timeout_ms,
+                cursor: *from,
+            })
+            .collect();
+        p.set_timeout(self.policy.timeout_ms, p.spans.is_empty());
+        let mut dropped = Vec::new();
+        for block in image.blocks {
+            let mut ids = block.ids.into_iter().peekable();
+            for entry in block.entries {
+                let offset = block.base + i64::from(entry.slot);
+                let mut id = None;
+                while let Some((slot, text)) = ids.next_if(|(slot, _)| *slot <= entry.slot) {
+                    if slot == entry.slot {
+                        id = Some(text);
+                    }
+                }
+                if offset < low {
+                    if dropped.last() != Some(&block.base) {
+                        dropped.push(block.base);
+                    }
+                    continue;
+                }
+                if let Some(id) = &id {
+                    self.labels.add(id, p.at(offset));
+                }
+                let slot = Slot {
+                    mark: Mark::First,
+                    seen_ms: seen_ms(entry.seen_wall_ms, now),
+                    len: entry.len,
+                    digest: entry.digest,
+                };
+                p.put_first(offset, slot, id);
+            }
+        }
+        p.slots.loaded(&dropped);
+        let header_times = Taken {
+            wall_ms: header.taken_wall_ms,
+            source_applied: header.source_applied,
+        };
+        for image in image.details {
+            let detail = restore_detail(image, &header_times, now);
+            if !detail.is_settled() && detail.anchor < low {
+                p.gone.insert(detail.origin);
+                continue;
+            }
+            if let Some(id) = detail.id.as_ref().filter(|_| !detail.is_settled()) {
+                self.labels.add(id, p.at(detail.origin));
+            }
+            p.insert_detail(detail);
+        }
+        p.dirty.clear();
+        p
+    }
+}
+
+fn seen_ms(seen_wall_ms: i64, now: Now) -> i64 {
+    let age = (now.wall_ms - seen_wall_ms).max(0);
+    now.mono_ms as i64 - age
+}
+
+/// When and where the checkpoint was taken.
+struct Taken {
+    wall_ms: i64,
+    source_applied: i64,
+}
+
+fn restore_detail(image: DetailImage, taken: &Taken, now: Now) -> Detail {
+    let slot = Slot {
+        mark: Mark::Anchor,
+        seen_ms: seen_ms(image.seen_wall_ms, now),
+        len: image.len,
+        digest: image.digest,
+    };
+    let away_ms = (now.wall_ms - taken.wall_ms).max(0);
+    let mut d = Topic::new_detail(image.origin, slot, now);
+    d.origin_timestamp_ms = image.origin_timestamp_ms;
+    d.id = image.id;
+    d.attempt = image.attempt;
+    d.virtual_attempt = image.attempt.max(1);
+    for x in image.deliveries {
+        d.add_delivery(Delivery {
+            attempt: x.attempt,
+            offset: x.offset,
+            at_wall_ms: x.at_wall_ms,
+            cause: x.cause,
+            // What was reported and not read yet comes by again.
+            read: x.offset < taken.source_applied,
+        });
+    }
+    let newest_read = d.deliveries.iter().rev().find(|x| x.read);
+    d.anchor = newest_read.map_or(d.origin, |x| x.offset);
+    d.unaccounted = image.unaccounted;
+    d.unaccounted_from = image.attempt.min(image.pending_attempt);
+    d.pending_attempt = image.pending_attempt;
+    d.extended_ms = image.extended_ms;
+    d.own_timeout_ms = image.timeout_ms;
+    d.unfaithful = image.unfaithful;
+    d.pending = image.verdict.map(|v| Pending {
+        verdict: v.verdict,
+        at: v.at,
+        delay_ms: v.delay_ms,
+        reason: v.reason,
+    });
+    d.reason = d.pending.as_ref().and_then(|p| p.reason.clone());
+    d.deadline = image
+        .due_in_ms
+        .map(|due| now.mono_ms as i64 + due - away_ms);
+    d.phase = match image.state {
+        DetailState::Outstanding => Phase::Waiting,
+        DetailState::Overdue => Phase::Overdue,
+        DetailState::Parked => Phase::Parked,
+        DetailState::Acked => Phase::Settled(State::Acked),
+        DetailState::OperatorAcked => Phase::Settled(State::OperatorAcked),
+        DetailState::Dead => Phase::Settled(State::Dead),
+        DetailState::PayloadLost => Phase::Settled(State::PayloadLost),
+        DetailState::Missed => Phase::Settled(State::Missed),
+    };
+    if d.is_settled() {
+        d.ambiguous_since = Some(now.mono_ms as i64);
+        d.deadline = Some(now.mono_ms as i64 + super::firing::AMBIGUOUS_KEPT_MS);
+    }
+    d
+}

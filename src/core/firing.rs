@@ -1,0 +1,715 @@
+//! What a passed deadline does: behind the barrier, the payload is fetched; then, if nothing was acknowledged
+//! meanwhile, the copy or the dead letter is submitted; what the broker reports decides how it goes on.
+//!
+//! Nothing is submitted after the message's ACK was applied (7): the decision falls when the payload is at hand, and
+//! the submission is the very next effect. Dead letter durable, then settlement durable, then forgotten (4).
+
+use super::ack_topic::AckTopic;
+use super::detail::{Delivery, Fate, Phase};
+use super::effect::{DeadLetterCause, DeadLetterPayload, Effect, Headers, Publication, Publish};
+use super::event::{FetchOutcome, PublishOutcome};
+use super::partition::Stage;
+use super::record::{Cause, Verdict};
+use super::schedule;
+use super::topic::{Cx, Submitted, Topic};
+use super::types::{LogPosition, MsgRef, Round};
+use super::view::{Frozen, FrozenWhy, OperatorReply, State};
+
+/// Retries and dead letters of one topic under way at once: enough to keep the producer busy, few enough that an ACK
+/// that comes meanwhile still stops most of them.
+pub(super) const IN_FLIGHT_MAX: usize = 2_000;
+/// And their bytes, as far as known from the entries.
+pub(super) const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+/// An ambiguous copy is published again after this, if it was not read back by then.
+const AMBIGUOUS_AGAIN_MS: i64 = 1_000;
+/// For how long a settled message is remembered for a copy of it that may or may not be in the log. A stopped broker
+/// has been seen to append seven seconds late; ten minutes is far beyond any produce timeout.
+pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
+/// A fetch or publication that was refused is tried again after this, doubled up to the cap.
+const REFUSED_AGAIN_MS: i64 = 1_000;
+const REFUSED_AGAIN_MS_MAX: i64 = 30_000;
+
+impl Topic {
+    /// Starts what is due, as far as the barrier, the rate and the bounds allow.
+    pub fn fire(&mut self, acks: &mut AckTopic, next_round: &mut Round, cx: &mut Cx<'_>) {
+        if cx.stopping {
+            return;
+        }
+        self.refill(cx);
+        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        for number in numbers {
+            self.fire_partition(number, acks, next_round, cx);
+        }
+    }
+
+    fn refill(&mut self, cx: &Cx<'_>) {
+        let rate = f64::from(self.policy.retry_rate);
+        let elapsed_ms = cx.now.mono_ms.saturating_sub(self.tokens_at) as f64;
+        self.tokens_at = cx.now.mono_ms;
+        // A tenth of a second's worth may be saved up, at least one.
+        self.tokens = (self.tokens + rate * elapsed_ms / 1_000.0).min((rate / 10.0).max(1.0));
+    }
+
+    fn fire_partition(
+        &mut self,
+        number: i32,
+        acks: &mut AckTopic,
+        next_round: &mut Round,
+        cx: &mut Cx<'_>,
+    ) {
+        loop {
+            let Some(p) = self.partitions.get_mut(&number) else {
+                return;
+            };
+            if p.stage != Stage::Live {
+                return;
+            }
+            let first = p.next_first_due();
+            let detail = p.due.first().copied();
+            let Some((deadline, origin)) = first.into_iter().chain(detail).min() else {
+                return;
+            };
+            if deadline > cx.mono {
+                return;
+            }
+            // A tombstone whose ambiguous copy never came.
+            if detail == Some((deadline, origin))
+                && p.details.get(&origin).is_some_and(|d| d.is_settled())
+            {
+                p.update(origin, |d| {
+                    d.unaccounted = 0;
+                    d.deadline = None;
+                    d.deliveries.iter_mut().for_each(|d| d.read = true);
+                });
+                self.drop_if_over(number, origin);
+                continue;
+            }
+            if self.paused.is_some() {
+                return;
+            }
+            let (open, wants) = acks.want(deadline, cx.now, next_round);
+            if let Some(round) = wants.ask {
+                cx.effects.push(Effect::AskAckEnds {
+                    ack: acks.ix,
+                    round,
+                });
+            }
+            if !open {
+                return;
+            }
+            if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
+                return;
+            }
+            if first == Some((deadline, origin)) {
+                self.promote(number, origin, cx);
+            }
+            if !self.begin(number, origin, cx) {
+                return;
+            }
+        }
+    }
+
+    /// A message is due, and all ACKs up to its deadline are applied. False: no more retries for now.
+    fn begin(&mut self, number: i32, origin: i64, cx: &mut Cx<'_>) -> bool {
+        let max_attempts = self.policy.max_attempts;
+        let dead_letter = self.policy.dead_letter.is_some();
+        let observing = self.policy.observe_only;
+        let Some(detail) = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin))
+        else {
+            return true;
+        };
+        if let Phase::SettlementDue(cause) = detail.phase {
+            self.publish_settlement(number, origin, cause, cx);
+            return true;
+        }
+        if observing {
+            self.observe(number, origin, cx);
+            return true;
+        }
+        let verdict = detail.pending.as_ref().map(|p| p.verdict);
+        let exhausted = max_attempts != 0
+            && detail.attempt >= max_attempts
+            && detail.pending_attempt <= detail.attempt
+            && verdict != Some(Verdict::OperatorRetry);
+        let fate = match (detail.doomed, verdict) {
+            (Some(cause), _) => Fate::Dead(cause),
+            (None, Some(Verdict::Reject)) => Fate::Dead(DeadLetterCause::Rejected),
+            (None, Some(Verdict::OperatorDeadLetter)) => Fate::Dead(DeadLetterCause::Operator),
+            _ if exhausted => Fate::Dead(DeadLetterCause::AttemptsExhausted),
+            _ => Fate::Retry(detail.retry_cause()),
+        };
+        let unfaithful = detail.unfaithful;
+        if unfaithful || (matches!(fate, Fate::Dead(_)) && !dead_letter && !is_lost(fate)) {
+            let why = if unfaithful {
+                "has a header that cannot be published again as it is"
+            } else {
+                "exhausted, and there is no dead-letter topic"
+            };
+            self.park(number, origin, why);
+            return true;
+        }
+        if matches!(fate, Fate::Retry(_)) && self.policy.retry_rate != 0 {
+            if self.tokens < 1.0 {
+                return false;
+            }
+            self.tokens -= 1.0;
+        }
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return true;
+        };
+        let Some((anchor, len, digest)) = p.update(origin, |d| {
+            d.fired_deadline = d.deadline.take();
+            d.phase = Phase::Fetching(fate);
+            (d.anchor, d.len, d.digest)
+        }) else {
+            return true;
+        };
+        self.in_flight += 1;
+        self.in_flight_bytes += u64::from(len);
+        if is_lost(fate) {
+            self.publish_dead(number, origin, DeadLetterCause::PayloadLost, cx);
+            return true;
+        }
+        cx.effects.push(Effect::FetchPayload {
+            msg: self.msg(number, origin),
+            offset: anchor,
+            len,
+            digest,
+        });
+        true
+    }
+
+    fn park(&mut self, number: i32, origin: i64, why: &'static str) {
+        if let Some(p) = self.partitions.get_mut(&number) {
+            p.update(origin, |d| {
+                d.phase = Phase::Parked;
+                d.deadline = None;
+                d.reason.get_or_insert_with(|| why.into());
+            });
+        }
+    }
+
+    /// Observe-only: what would be done is only told.
+    fn observe(&mut self, number: i32, origin: i64, cx: &mut Cx<'_>) {
+        let policy = self.policy.clone();
+        let (mono, seed) = (cx.mono, cx.seed);
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let missed = p.update(origin, |d| {
+            d.phase = Phase::Overdue;
+            d.pending = None;
+            if policy.max_attempts != 0 && d.virtual_attempt >= policy.max_attempts {
+                d.deadline = None;
+                return true;
+            }
+            d.virtual_attempt += 1;
+            let wait =
+                schedule::wait_ms(&policy, d.own_timeout_ms, d.virtual_attempt, seed, origin);
+            d.deadline = Some(mono + wait as i64);
+            false
+        });
+        if missed == Some(true) {
+            let nowhere = LogPosition::new(-1, -1);
+            self.settle_detail(number, origin, State::Missed, nowhere, cx);
+        }
+    }
+
+    /// What `begin` took from the bounds is given back.
+    pub fn release(&mut self, number: i32, origin: i64, cx: &mut Cx<'_>, discard: bool) {
+        let len = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin))
+            .map_or(0, |d| d.len);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
+        if discard {
+            cx.effects.push(Effect::DiscardPayload {
+                msg: self.msg(number, origin),
+            });
+        }
+    }
+
+    pub fn on_fetched(&mut self, msg: MsgRef, outcome: FetchOutcome, cx: &mut Cx<'_>) {
+        let (number, origin) = (msg.partition, msg.origin);
+        let fate = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin))
+            .and_then(|d| match d.phase {
+                Phase::Fetching(fate) => Some(fate),
+                _ => None,
+            });
+        // Settled, or a verdict came, while it was fetched: it was released then.
+        let Some(fate) = fate else {
+            if matches!(outcome, FetchOutcome::Found { .. }) {
+                cx.effects.push(Effect::DiscardPayload { msg });
+            }
+            return;
+        };
+        match outcome {
+            FetchOutcome::Found { .. } if cx.stopping || self.paused.is_some() => {
+                self.release(number, origin, cx, true);
+                self.wait_again(number, origin, 0, cx);
+            }
+            FetchOutcome::Found { .. } => match fate {
+                Fate::Retry(cause) => self.publish_copy(number, origin, cause, cx),
+                Fate::Dead(cause) => self.publish_dead(number, origin, cause, cx),
+            },
+            FetchOutcome::Gone(why) => {
+                self.release(number, origin, cx, false);
+                if let Some(p) = self.partitions.get_mut(&number) {
+                    p.update(origin, |d| {
+                        d.doomed = Some(DeadLetterCause::PayloadLost);
+                        d.reason = Some(why);
+                    });
+                }
+                self.wait_again(number, origin, 0, cx);
+            }
+            FetchOutcome::Failed(_) => {
+                self.release(number, origin, cx, false);
+                self.back_off(number, origin, cx);
+            }
+        }
+    }
+
+    fn wait_again(&mut self, number: i32, origin: i64, delay_ms: i64, cx: &Cx<'_>) {
+        let mono = cx.mono;
+        if let Some(p) = self.partitions.get_mut(&number) {
+            p.update(origin, |d| {
+                if !d.is_settled() {
+                    d.phase = Phase::Waiting;
+                    d.deadline = Some(mono + delay_ms);
+                }
+            });
+        }
+    }
+
+    fn back_off(&mut self, number: i32, origin: i64, cx: &Cx<'_>) {
+        let refusals = self
+            .partitions
+            .get_mut(&number)
+            .and_then(|p| {
+                p.update(origin, |d| {
+                    d.refusals = d.refusals.saturating_add(1);
+                    d.refusals
+                })
+            })
+            .unwrap_or(1);
+        let delay = REFUSED_AGAIN_MS << (refusals - 1).min(5);
+        self.wait_again(number, origin, delay.min(REFUSED_AGAIN_MS_MAX), cx);
+    }
+
+    fn publish_copy(&mut self, number: i32, origin: i64, cause: Cause, cx: &mut Cx<'_>) {
+        *cx.sequence += 1;
+        let sequence = *cx.sequence;
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let headers = p.update(origin, |d| {
+            let attempt = d.attempt + 1;
+            d.pending_attempt = attempt;
+            if d.unaccounted == 0 {
+                d.unaccounted_from = attempt;
+            }
+            d.unaccounted += 1;
+            d.phase = Phase::Publishing {
+                fate: Fate::Retry(cause),
+                sequence,
+            };
+            Headers {
+                id: d.id.clone(),
+                attempt,
+                origin,
+                origin_timestamp_ms: d.origin_timestamp_ms,
+                deliveries: d.between(),
+                cause: Some(cause),
+            }
+        });
+        if let Some(headers) = headers {
+            let len = p.details[&origin].len;
+            self.publishing
+                .insert(sequence, Submitted { len, copy: true });
+            cx.effects.push(Effect::Publish(Publish {
+                msg: self.msg(number, origin),
+                sequence,
+                what: Publication::Copy(headers),
+            }));
+        }
+    }
+
+    fn publish_dead(&mut self, number: i32, origin: i64, cause: DeadLetterCause, cx: &mut Cx<'_>) {
+        let Some(topic) = self.policy.dead_letter.clone() else {
+            // Lost, and nowhere to tell it but the settlement.
+            self.release(number, origin, cx, false);
+            if let Some(p) = self.partitions.get_mut(&number) {
+                p.update(origin, |d| d.phase = Phase::SettlementDue(cause));
+            }
+            self.publish_settlement(number, origin, cause, cx);
+            return;
+        };
+        *cx.sequence += 1;
+        let sequence = *cx.sequence;
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let what = p.update(origin, |d| {
+            d.phase = Phase::Publishing {
+                fate: Fate::Dead(cause),
+                sequence,
+            };
+            let (offset, len, digest) = (d.anchor, d.len, d.digest);
+            Publication::DeadLetter {
+                topic,
+                headers: Headers {
+                    id: d.id.clone(),
+                    attempt: d.attempt,
+                    origin,
+                    origin_timestamp_ms: d.origin_timestamp_ms,
+                    deliveries: d.between(),
+                    cause: None,
+                },
+                cause,
+                reason: d.reason.clone(),
+                payload: match cause {
+                    DeadLetterCause::TooLarge => DeadLetterPayload::Stub {
+                        offset,
+                        len,
+                        digest,
+                    },
+                    DeadLetterCause::PayloadLost => DeadLetterPayload::Lost {
+                        offset,
+                        len,
+                        digest,
+                    },
+                    _ => DeadLetterPayload::Whole,
+                },
+            }
+        });
+        if let Some(what) = what {
+            let len = p.details[&origin].len;
+            self.publishing
+                .insert(sequence, Submitted { len, copy: false });
+            cx.effects.push(Effect::Publish(Publish {
+                msg: self.msg(number, origin),
+                sequence,
+                what,
+            }));
+        }
+    }
+
+    fn publish_settlement(
+        &mut self,
+        number: i32,
+        origin: i64,
+        cause: DeadLetterCause,
+        cx: &mut Cx<'_>,
+    ) {
+        *cx.sequence += 1;
+        let sequence = *cx.sequence;
+        let ack = self.settings.ack;
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let what = p.update(origin, |d| {
+            d.phase = Phase::Settling { cause, sequence };
+            d.deadline = None;
+            Publication::Verdict {
+                ack,
+                verdict: settlement_of(cause),
+                newest: d.newest(),
+                attempt: d.attempt,
+                delay_ms: None,
+                actor: None,
+                reason: d.reason.clone(),
+            }
+        });
+        if let Some(what) = what {
+            cx.effects.push(Effect::Publish(Publish {
+                msg: self.msg(number, origin),
+                sequence,
+                what,
+            }));
+        }
+    }
+
+    pub fn on_published(
+        &mut self,
+        msg: MsgRef,
+        sequence: u64,
+        outcome: PublishOutcome,
+        cx: &mut Cx<'_>,
+    ) {
+        if let Some((request, _)) = self.decisions.remove(&sequence) {
+            let reply = match outcome {
+                PublishOutcome::Durable(at) => OperatorReply::Durable(at),
+                PublishOutcome::Ambiguous(why) => OperatorReply::UnknownOutcome(why),
+                PublishOutcome::Refused(why) => OperatorReply::Refused(why),
+                PublishOutcome::TooLarge => {
+                    OperatorReply::Refused("the decision record is too large".into())
+                }
+            };
+            cx.effects.push(Effect::Reply { request, reply });
+            return;
+        }
+        let submitted = self.publishing.remove(&sequence);
+        if let Some(Submitted { len, .. }) = submitted {
+            self.in_flight = self.in_flight.saturating_sub(1);
+            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
+        }
+        let (number, origin) = (msg.partition, msg.origin);
+        let Some(detail) = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin))
+        else {
+            return;
+        };
+        match detail.phase {
+            Phase::Settling { cause, sequence: s } if s == sequence => {
+                self.on_settlement(number, origin, cause, outcome, cx);
+            }
+            Phase::Publishing {
+                fate: Fate::Dead(cause),
+                sequence: s,
+            } if s == sequence => {
+                self.on_dead_letter(number, origin, cause, outcome, cx);
+            }
+            Phase::Publishing {
+                fate: Fate::Retry(cause),
+                sequence: s,
+            } if s == sequence => {
+                self.on_copy(number, origin, Some(cause), outcome, cx);
+            }
+            // The copy of a message that was settled, or read back, meanwhile. (A settlement that was read back before
+            // its report has nothing more to say.)
+            _ if submitted.is_some_and(|s| s.copy) => {
+                self.on_copy(number, origin, None, outcome, cx);
+            }
+            _ => {}
+        }
+    }
+
+    /// The report of a copy. `cause` is `None` where it came too late to matter but for the books.
+    fn on_copy(
+        &mut self,
+        number: i32,
+        origin: i64,
+        cause: Option<Cause>,
+        outcome: PublishOutcome,
+        cx: &mut Cx<'_>,
+    ) {
+        let (mono, wall_ms) = (cx.mono, cx.now.wall_ms);
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        match outcome {
+            PublishOutcome::Durable(at) => {
+                self.refused_copy = None;
+                let known = at.offset < 0 || p.by_offset.contains_key(&at.offset);
+                let below = at.offset >= 0 && at.offset < p.applied;
+                let attempt = p.update(origin, |d| {
+                    d.refusals = 0;
+                    if !known {
+                        d.unaccounted = d.unaccounted.saturating_sub(1);
+                        let attempt = d.pending_attempt.max(d.attempt);
+                        d.add_delivery(Delivery {
+                            attempt,
+                            offset: at.offset,
+                            at_wall_ms: wall_ms,
+                            cause,
+                            // Below the position and not linked: it was tracked as a message of its own.
+                            read: below,
+                        });
+                    }
+                    if d.unaccounted == 0 {
+                        d.ambiguous_since = None;
+                    }
+                    (!d.is_settled() && d.pending_attempt > d.attempt).then_some(d.pending_attempt)
+                });
+                if let (Some(Some(attempt)), Some(cause)) = (attempt, cause) {
+                    self.attempt_counts(number, origin, attempt, cause, cx);
+                }
+                self.drop_if_over(number, origin);
+            }
+            PublishOutcome::Ambiguous(_) => {
+                p.update(origin, |d| {
+                    d.ambiguous_since = Some(mono);
+                });
+                if cause.is_some() {
+                    self.wait_again(number, origin, AMBIGUOUS_AGAIN_MS, cx);
+                }
+            }
+            PublishOutcome::Refused(why) => {
+                p.update(origin, |d| d.unaccounted = d.unaccounted.saturating_sub(1));
+                if cause.is_some() {
+                    self.refused_copy = Some(Frozen {
+                        why: FrozenWhy::RetryTopic,
+                        since_wall_ms: wall_ms,
+                        detail: format!("a retry could not be written to {}: {why}", self.settings.name)
+                            .into(),
+                        cure: "give the coordinator WRITE on the topic, or look at the brokers; it tries again by \
+                               itself"
+                            .into(),
+                    });
+                    self.back_off(number, origin, cx);
+                }
+                self.drop_if_over(number, origin);
+            }
+            PublishOutcome::TooLarge => {
+                p.update(origin, |d| {
+                    d.unaccounted = d.unaccounted.saturating_sub(1);
+                    d.pending_attempt = d.attempt;
+                    if !d.is_settled() {
+                        d.doomed = Some(DeadLetterCause::TooLarge);
+                    }
+                });
+                if cause.is_some() {
+                    self.wait_again(number, origin, 0, cx);
+                }
+                self.drop_if_over(number, origin);
+            }
+        }
+    }
+
+    /// A delivery counts: it was read back, or reported with an offset. Its wait begins.
+    pub fn attempt_counts(
+        &mut self,
+        number: i32,
+        origin: i64,
+        attempt: u32,
+        cause: Cause,
+        cx: &mut Cx<'_>,
+    ) {
+        let policy = &self.policy;
+        let (mono, seed) = (cx.mono, cx.seed);
+        let Some(p) = self.partitions.get_mut(&number) else {
+            return;
+        };
+        let fired = p.update(origin, |d| {
+            let wait = schedule::wait_ms(policy, d.own_timeout_ms, attempt, seed, origin);
+            d.attempt = attempt;
+            d.virtual_attempt = attempt;
+            d.pending = None;
+            d.extended_ms = 0;
+            d.phase = Phase::Waiting;
+            d.deadline = Some(mono + wait as i64);
+            d.fired_deadline.take()
+        });
+        self.counters.republished[cause.kind as usize] += 1;
+        if let Some(Some(deadline)) = fired {
+            self.counters
+                .retry_lateness_ms
+                .observe(u64::try_from(mono - deadline).unwrap_or(0));
+        }
+        let second = cx.now.mono_ms / 1_000;
+        match self.retries_by_second.back_mut() {
+            Some((s, n)) if *s == second => *n += 1,
+            _ => self.retries_by_second.push_back((second, 1)),
+        }
+        while self.retries_by_second.len() > 60 {
+            self.retries_by_second.pop_front();
+        }
+    }
+
+    fn on_dead_letter(
+        &mut self,
+        number: i32,
+        origin: i64,
+        cause: DeadLetterCause,
+        outcome: PublishOutcome,
+        cx: &mut Cx<'_>,
+    ) {
+        let beside = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin))
+            .and_then(|d| d.ack_beside_death);
+        match (outcome, beside) {
+            (PublishOutcome::Durable(_), _) => {
+                self.refused_dead_letter = None;
+                if let Some(i) = DeadLetterCause::ALL.iter().position(|c| *c == cause) {
+                    self.counters.dead_lettered[i] += 1;
+                }
+                self.publish_settlement(number, origin, cause, cx);
+            }
+            // It may be there or not, but it was acknowledged: that is what counts.
+            (_, Some(at)) => {
+                self.settle_detail(number, origin, State::Acked, at, cx);
+            }
+            (PublishOutcome::Ambiguous(_), None) => {
+                self.wait_again(number, origin, AMBIGUOUS_AGAIN_MS, cx);
+            }
+            (PublishOutcome::Refused(why), None) => {
+                let topic = self.policy.dead_letter.clone().unwrap_or_default();
+                self.refused_dead_letter = Some(Frozen {
+                    why: FrozenWhy::DeadLetterTopic,
+                    since_wall_ms: cx.now.wall_ms,
+                    detail: format!("a dead letter could not be written to {topic}: {why}").into(),
+                    cure: format!(
+                        "create the topic {topic} and give the coordinator WRITE on it, or set `dead_letter`; it \
+                         tries again by itself"
+                    )
+                    .into(),
+                });
+                self.back_off(number, origin, cx);
+            }
+            (PublishOutcome::TooLarge, None) if cause == DeadLetterCause::TooLarge => {
+                self.park(
+                    number,
+                    origin,
+                    "even its headers are too large for the dead-letter topic",
+                );
+            }
+            (PublishOutcome::TooLarge, None) => {
+                if let Some(p) = self.partitions.get_mut(&number) {
+                    p.update(origin, |d| d.doomed = Some(DeadLetterCause::TooLarge));
+                }
+                self.wait_again(number, origin, 0, cx);
+            }
+        }
+    }
+
+    fn on_settlement(
+        &mut self,
+        number: i32,
+        origin: i64,
+        cause: DeadLetterCause,
+        outcome: PublishOutcome,
+        cx: &mut Cx<'_>,
+    ) {
+        if let PublishOutcome::Durable(at) = outcome {
+            let state = match cause {
+                DeadLetterCause::PayloadLost => State::PayloadLost,
+                _ => State::Dead,
+            };
+            // Without its place it cannot be pinned: it is written once more.
+            if at.offset >= 0 {
+                self.settle_detail(number, origin, state, at, cx);
+                return;
+            }
+        }
+        let mono = cx.mono;
+        if let Some(p) = self.partitions.get_mut(&number) {
+            p.update(origin, |d| {
+                d.phase = Phase::SettlementDue(cause);
+                d.deadline = Some(mono + REFUSED_AGAIN_MS);
+            });
+        }
+    }
+}
+
+fn is_lost(fate: Fate) -> bool {
+    fate == Fate::Dead(DeadLetterCause::PayloadLost)
+}
+
+const fn settlement_of(cause: DeadLetterCause) -> Verdict {
+    match cause {
+        DeadLetterCause::PayloadLost => Verdict::PayloadLost,
+        _ => Verdict::DeadLettered,
+    }
+}

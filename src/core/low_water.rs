@@ -1,0 +1,172 @@
+//! The low-water mark: what is committed as the group's offset, and up to where ACKs may be forgotten.
+//!
+//! A fence reads the ACK end E, then the source end S: every ACK for a record at or past S lies at or past E. For the
+//! commit (L, E): L is the lowest unsettled anchor; E is the least of the newest fence with S ≤ L, the applied
+//! position, and the pinned verdicts (invariants 2 and 3).
+
+use super::ack_topic::AckTopic;
+use super::effect::{CommitOrder, Effect};
+use super::event::{AskError, Fence};
+use super::partition::{Partition, Stage};
+use super::topic::{Cx, Topic};
+use super::types::Round;
+
+/// Fences kept a topic; between the oldest and the newest, every other one goes. An older fence than necessary is
+/// still right: E only stays further back.
+const FENCES_MAX: usize = 64;
+/// A fence is asked for at most that often while things move.
+const FENCE_EVERY_MS: u64 = 1_000;
+/// And this often while a partition waits for one to be caught up.
+const FENCE_EVERY_MS_REPLAYING: u64 = 200;
+/// A question without an answer is given up after this.
+const FENCE_LOST_MS: u64 = 30_000;
+
+impl Topic {
+    /// Asks for a fence where one is wanted.
+    pub fn want_fence(&mut self, next_round: &mut Round, cx: &mut Cx<'_>) {
+        if self.partitions.is_empty() {
+            return;
+        }
+        let replaying = self
+            .partitions
+            .values()
+            .any(|p| matches!(p.stage, Stage::Replaying(None)));
+        let wanted = replaying || self.moved || self.has_early() || !self.overflow.is_empty();
+        let every = if replaying {
+            FENCE_EVERY_MS_REPLAYING
+        } else {
+            FENCE_EVERY_MS
+        };
+        let pending = self
+            .fence_asked
+            .is_some_and(|(_, at)| cx.now.mono_ms < at.mono_ms + FENCE_LOST_MS);
+        if !wanted || pending || cx.now.mono_ms < self.fence_last.mono_ms + every {
+            return;
+        }
+        *next_round += 1;
+        self.fence_asked = Some((*next_round, cx.now));
+        self.fence_newest_asked = *next_round;
+        self.fence_last = cx.now;
+        self.moved = false;
+        cx.effects.push(Effect::AskFence {
+            topic: self.ix,
+            round: *next_round,
+        });
+    }
+
+    pub fn on_fence(&mut self, round: Round, answer: Result<Fence, AskError>, cx: &mut Cx<'_>) {
+        if self.fence_asked.is_none_or(|(asked, _)| asked != round) {
+            return;
+        }
+        self.fence_asked = None;
+        let fence = match answer {
+            Ok(fence) if fence.source_ends.iter().all(|(_, end)| *end >= 0) => fence,
+            _ => {
+                self.moved = true;
+                return;
+            }
+        };
+        for p in self.partitions.values_mut() {
+            if p.stage == Stage::Replaying(None) {
+                let end = fence.source_ends.iter().find(|(n, _)| *n == p.number);
+                if let Some((_, end)) = end {
+                    p.stage = Stage::Replaying(Some(*end));
+                }
+            }
+        }
+        self.drop_orphans(Some((round, &fence.source_ends)), cx);
+        self.fences.push_back(fence);
+        if self.fences.len() > FENCES_MAX {
+            let mut index = 0;
+            let last = self.fences.len() - 1;
+            self.fences.retain(|_| {
+                index += 1;
+                index == 1 || index > last || index % 2 == 0
+            });
+        }
+    }
+
+    /// What could be committed of a partition now: (L, E).
+    pub fn low_water(&self, p: &Partition, acks: &AckTopic) -> Option<(i64, Vec<(i32, i64)>)> {
+        let low = p.low();
+        if low < 0 || p.is_lost() {
+            return None;
+        }
+        let fence = self
+            .fences
+            .iter()
+            .rev()
+            .find(|f| source_end(f, p.number) <= low);
+        let mut es = Vec::with_capacity(acks.applied.len());
+        for (n, applied) in &acks.applied {
+            let base = offset_in(&p.base.1, *n);
+            let fenced = fence.map_or(0, |f| offset_in(&f.ack_ends, *n));
+            let mut e = base.max(fenced).min((*applied).max(0));
+            if let Some(pinned) = p.pins.lowest(*n) {
+                e = e.min(pinned);
+            }
+            if let Some(overflow) = self.overflow.get(n) {
+                e = e.min(*overflow);
+            }
+            es.push((*n, e));
+        }
+        Some((low, es))
+    }
+
+    /// Orders commits of what has moved since the last.
+    pub fn commit(&mut self, acks: &AckTopic, cx: &mut Cx<'_>) {
+        let mut orders = Vec::new();
+        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
+        for number in numbers {
+            let Some(p) = self.partitions.get_mut(&number) else {
+                continue;
+            };
+            if p.low() != p.low_last {
+                p.low_last = p.low();
+                p.low_moved = cx.now;
+            }
+            let low = p.low();
+            p.pins.low_is(low);
+            if p.commit_in_flight.is_some() {
+                continue;
+            }
+            let Some(p) = self.partitions.get(&number) else {
+                continue;
+            };
+            // Before the ACKs are replayed, nothing new is known.
+            if p.stage != Stage::Live {
+                continue;
+            }
+            let Some(mark) = self.low_water(p, acks) else {
+                continue;
+            };
+            if p.committed.as_ref() == Some(&mark) {
+                continue;
+            }
+            orders.push(CommitOrder {
+                topic: self.ix,
+                partition: number,
+                low: mark.0,
+                acks: mark.1.clone(),
+            });
+            if let Some(p) = self.partitions.get_mut(&number) {
+                p.commit_in_flight = Some(mark);
+            }
+        }
+        if !orders.is_empty() {
+            cx.effects.push(Effect::Commit(orders));
+        }
+    }
+}
+
+/// Where the source ended at the fence. A partition that was not there had no records: 0.
+fn source_end(fence: &Fence, partition: i32) -> i64 {
+    offset_in(&fence.source_ends, partition)
+}
+
+pub(super) fn offset_in(offsets: &[(i32, i64)], partition: i32) -> i64 {
+    offsets
+        .iter()
+        .find(|(n, _)| *n == partition)
+        .map_or(0, |(_, offset)| *offset)
+}

@@ -1,0 +1,349 @@
+//! One source partition: what is outstanding in it, when it is due, and what its low-water mark stands on.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::detail::{Detail, Phase};
+use super::early::EarlyByOffset;
+use super::image::BLOCK_OFFSETS;
+use super::pins::{IN_FLIGHT, Pins};
+use super::slots::{Mark, Slot, Slots};
+use super::types::{LogPosition, Now};
+use super::view::{Frozen, State};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Something was lost before it was read: nothing is read, nothing fires, until an operator decides.
+    Lost(Frozen, LostRange),
+    /// Reading up to an end that was read after the assignment (`None`: not asked yet).
+    Replaying(Option<i64>),
+    /// The source is caught up since the assignment.
+    Live,
+}
+
+/// What was lost, so that it can be gone on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LostRange {
+    /// Where reading of the source can go on.
+    pub resume_source: i64,
+}
+
+/// First deliveries from `from` on (up to the next span) have this timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub from: i64,
+    pub timeout_ms: u64,
+    /// Nothing below it is waiting.
+    pub cursor: i64,
+}
+
+pub(super) struct Partition {
+    pub number: i32,
+    pub stage: Stage,
+    /// Everything below is applied; negative: nothing is known yet.
+    pub applied: i64,
+    /// What lies below was never ours to track, or was settled when we began.
+    pub start: i64,
+    pub slots: Slots,
+    /// By origin.
+    pub details: BTreeMap<i64, Detail>,
+    /// Any delivery's offset of a detail, to its origin.
+    pub by_offset: HashMap<i64, i64>,
+    /// (deadline, origin) of details.
+    pub due: BTreeSet<(i64, i64)>,
+    /// First deliveries come due in order.
+    pub spans: VecDeque<Span>,
+    pub early: EarlyByOffset,
+    pub pins: Pins,
+    /// A fence that held when we began: (L, E).
+    pub base: (i64, Vec<(i32, i64)>),
+    /// From where the ACKs are to be read again: E, or where the checkpoint had them applied.
+    pub replay_from: Vec<(i32, i64)>,
+    pub committed: Option<(i64, Vec<(i32, i64)>)>,
+    pub commit_in_flight: Option<(i64, Vec<(i32, i64)>)>,
+    pub paused: bool,
+    pub low_moved: Now,
+    pub low_last: i64,
+    /// Unsettled details by state, in the order of `State::UNSETTLED`.
+    pub detail_counts: [u64; 5],
+    pub dirty: BTreeSet<i64>,
+    pub gone: BTreeSet<i64>,
+    pub replace_image: bool,
+}
+
+impl Partition {
+    pub fn new(number: i32, from: i64, timeout_ms: u64, now: Now) -> Self {
+        Self {
+            number,
+            stage: Stage::Replaying(None),
+            applied: from,
+            start: from,
+            slots: Slots::default(),
+            details: BTreeMap::new(),
+            by_offset: HashMap::new(),
+            due: BTreeSet::new(),
+            spans: VecDeque::from([Span {
+                from: i64::MIN,
+                timeout_ms,
+                cursor: i64::MIN,
+            }]),
+            early: EarlyByOffset::default(),
+            pins: Pins::default(),
+            base: (from, Vec::new()),
+            replay_from: Vec::new(),
+            committed: None,
+            commit_in_flight: None,
+            paused: false,
+            low_moved: now,
+            low_last: from,
+            detail_counts: [0; 5],
+            dirty: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            replace_image: true,
+        }
+    }
+
+    pub fn is_lost(&self) -> bool {
+        matches!(self.stage, Stage::Lost(..))
+    }
+
+    /// In a replay, up to an end that was read after the assignment, what our predecessor sent is taken for ours.
+    pub fn replays(&self, offset: i64) -> bool {
+        match self.stage {
+            Stage::Replaying(None) => true,
+            Stage::Replaying(Some(target)) => offset < target,
+            Stage::Lost(..) | Stage::Live => false,
+        }
+    }
+
+    /// How many first deliveries are outstanding in slots.
+    pub fn firsts(&self) -> u64 {
+        // Each unsettled detail has exactly one anchor slot.
+        self.slots.live() - self.detail_counts.iter().sum::<u64>()
+    }
+
+    /// What is not settled.
+    pub fn unsettled(&self) -> u64 {
+        self.slots.live()
+    }
+
+    /// The lowest unsettled anchor, or where the source is applied up to.
+    pub fn low(&self) -> i64 {
+        let first = self.slots.first().map(|(offset, _)| offset);
+        first.unwrap_or(self.applied).min(self.applied)
+    }
+
+    /// The position moved on; blocks that it left may go.
+    pub fn set_applied(&mut self, to: i64) {
+        if to <= self.applied {
+            return;
+        }
+        let block = |offset: i64| offset - offset.rem_euclid(BLOCK_OFFSETS);
+        let left = block(self.applied.max(0));
+        self.applied = to;
+        if block(to) != left {
+            self.slots.head_left(left);
+        }
+    }
+
+    /// From `offset` on, first deliveries wait that long; with `all`, what is outstanding too.
+    pub fn set_timeout(&mut self, timeout_ms: u64, all: bool) {
+        if all {
+            self.spans = VecDeque::from([Span {
+                from: i64::MIN,
+                timeout_ms,
+                cursor: i64::MIN,
+            }]);
+        } else if self.spans.back().is_none_or(|s| s.timeout_ms != timeout_ms) {
+            self.spans.push_back(Span {
+                from: self.applied,
+                timeout_ms,
+                cursor: self.applied,
+            });
+        }
+    }
+
+    /// The first delivery that is due next: (deadline, offset). Spans that hold nothing any more go.
+    pub fn next_first_due(&mut self) -> Option<(i64, i64)> {
+        let mut best: Option<(i64, i64)> = None;
+        let mut index = 0;
+        while index < self.spans.len() {
+            let end = self.spans.get(index + 1).map_or(i64::MAX, |s| s.from);
+            let span = &mut self.spans[index];
+            match self.slots.next_first(span.cursor.max(span.from), end) {
+                Some((offset, slot)) => {
+                    span.cursor = offset;
+                    let deadline = slot
+                        .seen_ms
+                        .saturating_add(i64::try_from(span.timeout_ms).unwrap_or(i64::MAX));
+                    if best.is_none_or(|b| (deadline, offset) < b) {
+                        best = Some((deadline, offset));
+                    }
+                    index += 1;
+                }
+                // The last one is open: what comes next belongs to it.
+                None if index + 1 == self.spans.len() => {
+                    index += 1;
+                }
+                None => {
+                    self.spans.remove(index);
+                }
+            }
+        }
+        best
+    }
+
+    /// The timeout that governs the first delivery at `offset`.
+    pub fn timeout_at(&self, offset: i64) -> u64 {
+        self.spans
+            .iter()
+            .rev()
+            .find(|s| s.from <= offset)
+            .map_or(0, |s| s.timeout_ms)
+    }
+
+    /// Puts a first delivery into its slot; the cursors must not have passed it.
+    pub fn put_first(&mut self, offset: i64, slot: Slot, id: Option<Box<str>>) {
+        self.slots.put(offset, slot, id);
+        if let Some(span) = self.spans.iter_mut().rev().find(|s| s.from <= offset)
+            && span.cursor > offset
+        {
+            span.cursor = offset;
+        }
+    }
+
+    pub fn insert_detail(&mut self, detail: Detail) {
+        let origin = detail.origin;
+        if !detail.is_settled() {
+            self.slots.put(
+                detail.anchor,
+                Slot {
+                    mark: Mark::Anchor,
+                    seen_ms: detail.seen_ms,
+                    len: detail.len,
+                    digest: detail.digest,
+                },
+                None,
+            );
+        }
+        self.by_offset.insert(origin, origin);
+        for delivery in &detail.deliveries {
+            self.by_offset.insert(delivery.offset, origin);
+        }
+        self.account(&detail, true);
+        self.details.insert(origin, detail);
+        self.dirty.insert(origin);
+        self.gone.remove(&origin);
+    }
+
+    /// The only way in which a detail changes: what hangs on it (counts, due times, pins, the anchor's slot) follows.
+    pub fn update<R>(&mut self, origin: i64, change: impl FnOnce(&mut Detail) -> R) -> Option<R> {
+        let mut detail = self.details.remove(&origin)?;
+        let (anchor, was_settled) = (detail.anchor, detail.is_settled());
+        self.account(&detail, false);
+        let result = change(&mut detail);
+        self.account(&detail, true);
+        let settled = detail.is_settled();
+        if !was_settled && (settled || detail.anchor != anchor) {
+            self.slots.clear(anchor, self.applied);
+        }
+        if !settled && (was_settled || detail.anchor != anchor) {
+            self.slots.put(
+                detail.anchor,
+                Slot {
+                    mark: Mark::Anchor,
+                    seen_ms: detail.seen_ms,
+                    len: detail.len,
+                    digest: detail.digest,
+                },
+                None,
+            );
+        }
+        for delivery in &detail.deliveries {
+            self.by_offset.insert(delivery.offset, origin);
+        }
+        self.details.insert(origin, detail);
+        self.dirty.insert(origin);
+        Some(result)
+    }
+
+    /// A settled detail of which nothing is in flight any more.
+    pub fn remove_detail(&mut self, origin: i64) -> Option<Detail> {
+        let detail = self.details.remove(&origin)?;
+        self.account(&detail, false);
+        if !detail.is_settled() {
+            self.slots.clear(detail.anchor, self.applied);
+        }
+        self.by_offset.remove(&origin);
+        for delivery in &detail.deliveries {
+            self.by_offset.remove(&delivery.offset);
+        }
+        self.dirty.remove(&origin);
+        self.gone.insert(origin);
+        Some(detail)
+    }
+
+    fn account(&mut self, detail: &Detail, add: bool) {
+        let state = detail.state();
+        if let Some(i) = State::UNSETTLED.iter().position(|s| *s == state) {
+            if add {
+                self.detail_counts[i] += 1;
+            } else {
+                self.detail_counts[i] -= 1;
+            }
+        }
+        if let Some(deadline) = detail.deadline {
+            if add {
+                self.due.insert((deadline, detail.origin));
+            } else {
+                self.due.remove(&(deadline, detail.origin));
+            }
+        }
+        let evidence = [
+            detail.pending.as_ref().map(|p| p.at),
+            detail.ack_beside_death,
+        ];
+        for at in evidence.into_iter().flatten() {
+            match (detail.is_settled(), add) {
+                (false, true) => self.pins.add_verdict(at, detail.origin),
+                (false, false) => self.pins.remove_verdict(at, detail.origin),
+                // Settled by it, with a copy in flight.
+                (true, true) => self.pins.add_evidence(IN_FLIGHT, at, detail.origin),
+                (true, false) => self.pins.remove_evidence(IN_FLIGHT, at, detail.origin),
+            }
+        }
+    }
+
+    /// The origin of the message with a delivery at `offset`, be it in a slot or a detail.
+    pub fn origin_at(&self, offset: i64) -> Option<i64> {
+        if let Some(origin) = self.by_offset.get(&offset) {
+            return Some(*origin);
+        }
+        self.slots
+            .get(offset)
+            .filter(|slot| slot.mark == Mark::First)
+            .map(|_| offset)
+    }
+
+    pub fn at(&self, offset: i64) -> LogPosition {
+        LogPosition::new(self.number, offset)
+    }
+
+    /// Evidence of a settled message stays pinned until L has passed its last copy.
+    pub fn pin_settled(&mut self, detail: &Detail) {
+        let last_copy = detail.deliveries.iter().map(|d| d.offset).max();
+        let at = detail
+            .ack_beside_death
+            .or(detail.pending.as_ref().map(|p| p.at));
+        if let (Some(until), Some(at)) = (last_copy.filter(|o| *o != detail.origin), at) {
+            self.pins.add_evidence(until, at, detail.origin);
+        }
+    }
+
+    /// Settled, and all that was sent is accounted for and read back: nothing of it can still surprise us.
+    pub fn is_over(detail: &Detail) -> bool {
+        detail.is_settled()
+            && detail.unaccounted == 0
+            && detail.deliveries.iter().all(|d| d.read)
+            && !matches!(detail.phase, Phase::Publishing { .. })
+    }
+}

@@ -1,0 +1,643 @@
+//! What is shown: snapshots of messages, topics and totals, each bounded in work.
+
+use super::coordinator::Coordinator;
+use super::detail::{Detail, Phase};
+use super::partition::{Partition, Stage};
+use super::record::Verdict;
+use super::schedule;
+use super::slots::Mark;
+use super::topic::{Topic, wall_of};
+use super::types::{LogPosition, MsgRef, Now, TopicIx};
+use super::view::{
+    AttemptView, Cursor, Frozen, FrozenWhy, Lookup, MessageDetail, MessageFilter, MessagePage,
+    MessageView, PartitionView, Progress, ShownCause, State, TopicView, UnmatchedAck,
+};
+
+/// Entries that one call of `messages` may look at before it hands back a page as it is, with a cursor.
+const SCAN_BUDGET: usize = 50_000;
+
+impl Topic {
+    pub fn detail_view(&self, partition: i32, d: &Detail, now: Now) -> MessageDetail {
+        let state = d.state();
+        let settled = d.is_settled();
+        let cause = match d.phase {
+            Phase::Settling { cause, .. } | Phase::SettlementDue(cause) => {
+                Some(ShownCause::DeadLetter(cause))
+            }
+            _ => d
+                .deliveries
+                .last()
+                .and_then(|x| x.cause)
+                .map(ShownCause::Delivery),
+        };
+        let last = d.deliveries.len().saturating_sub(1);
+        MessageDetail {
+            message: MessageView {
+                topic: self.ix,
+                position: LogPosition::new(partition, d.origin),
+                id: d.id.clone(),
+                state,
+                attempt: d.attempt,
+                max_attempts: self.policy.max_attempts,
+                seen_wall_ms: wall_of(d.seen_ms, now),
+                deadline_wall_ms: d
+                    .deadline
+                    .filter(|_| !settled && self.paused.is_none())
+                    .map(|at| wall_of(at, now)),
+                age_ms: u64::try_from(now.mono_ms as i64 - d.seen_ms).unwrap_or(0),
+                newest_delivery: d.newest(),
+                cause,
+                reason: d.reason.clone(),
+                size_bytes: d.len,
+                late_ack: d.ack_beside_death.is_some(),
+                settled_wall_ms: settled.then_some(now.wall_ms),
+            },
+            attempts: d
+                .deliveries
+                .iter()
+                .enumerate()
+                .map(|(i, x)| AttemptView {
+                    attempt: x.attempt,
+                    offset: x.offset,
+                    at_wall_ms: x.at_wall_ms,
+                    cause: x.cause,
+                    outcome: match (i == last, state) {
+                        (true, state) if settled => state.as_str(),
+                        (true, State::Parked | State::Overdue) => state.as_str(),
+                        (true, _) => match d.pending.as_ref().map(|p| p.verdict) {
+                            Some(Verdict::Nack | Verdict::OperatorNack) => "nacked",
+                            Some(Verdict::Reject) => "rejected",
+                            Some(Verdict::Extend | Verdict::OperatorExtend) => "extended",
+                            _ => "under-way",
+                        },
+                        (false, _) => match d.deliveries[i + 1].cause.map(|c| c.kind) {
+                            Some(super::record::CauseKind::Nack) => "nacked",
+                            Some(super::record::CauseKind::Operator) => "retried-by-operator",
+                            _ => "timed-out",
+                        },
+                    },
+                })
+                .collect(),
+        }
+    }
+
+    fn first_view(
+        &self,
+        p: &Partition,
+        offset: i64,
+        seen_ms: i64,
+        len: u32,
+        now: Now,
+    ) -> MessageView {
+        let deadline = seen_ms.saturating_add(p.timeout_at(offset) as i64);
+        MessageView {
+            topic: self.ix,
+            position: p.at(offset),
+            id: p.slots.id(offset).map(Into::into),
+            state: State::Outstanding,
+            attempt: 1,
+            max_attempts: self.policy.max_attempts,
+            seen_wall_ms: wall_of(seen_ms, now),
+            deadline_wall_ms: self.paused.is_none().then(|| wall_of(deadline, now)),
+            age_ms: u64::try_from(now.mono_ms as i64 - seen_ms).unwrap_or(0),
+            newest_delivery: offset,
+            cause: None,
+            reason: None,
+            size_bytes: len,
+            late_ack: false,
+            settled_wall_ms: None,
+        }
+    }
+
+    /// The message with a delivery there: (state, message, newest delivery, attempt); else what can be said of the place.
+    pub fn locate(&self, at: LogPosition) -> Result<(State, MsgRef, i64, u32), Lookup> {
+        let Some(p) = self.partitions.get(&at.partition) else {
+            return Err(Lookup::NoSuchPartition);
+        };
+        if let Some(origin) = p.origin_at(at.offset) {
+            let msg = self.msg(at.partition, origin);
+            return Ok(match p.details.get(&origin) {
+                Some(d) => (d.state(), msg, d.newest(), d.attempt),
+                None => (State::Outstanding, msg, origin, 1),
+            });
+        }
+        if let Some(kept) = self.settled.peek_eventful(at) {
+            let m = &kept.message;
+            let msg = self.msg(at.partition, m.position.offset);
+            return Ok((m.state, msg, m.newest_delivery, m.attempt));
+        }
+        if at.offset >= p.applied || at.offset < 0 {
+            return Err(Lookup::Untracked);
+        }
+        Err(Lookup::Settled)
+    }
+
+    pub fn lookup(&self, at: LogPosition, now: Now) -> Lookup {
+        let Some(p) = self.partitions.get(&at.partition) else {
+            return Lookup::NoSuchPartition;
+        };
+        match self.locate(at) {
+            Ok((_, msg, _, _)) => {
+                if let Some(d) = p.details.get(&msg.origin) {
+                    return Lookup::Found(Box::new(self.detail_view(at.partition, d, now)));
+                }
+                if let Some(slot) = p.slots.get(msg.origin).filter(|s| s.mark == Mark::First) {
+                    let message = self.first_view(p, msg.origin, slot.seen_ms, slot.len, now);
+                    let attempts = vec![AttemptView {
+                        attempt: 1,
+                        offset: msg.origin,
+                        at_wall_ms: message.seen_wall_ms,
+                        cause: None,
+                        outcome: "under-way",
+                    }];
+                    return Lookup::Found(Box::new(MessageDetail { message, attempts }));
+                }
+                match self.settled.peek_eventful(at) {
+                    Some(kept) => Lookup::Found(Box::new(kept.clone())),
+                    None => Lookup::Settled,
+                }
+            }
+            Err(Lookup::Settled) => match self.settled.find_brief(at) {
+                Some(brief) => {
+                    Lookup::Found(Box::new(brief.detail(self.ix, self.policy.max_attempts)))
+                }
+                None => Lookup::Settled,
+            },
+            Err(other) => other,
+        }
+    }
+
+    /// All that waits is timed anew, by the policy in force.
+    pub fn retime_details(&mut self, now: Now, seed: u64) {
+        let policy = self.policy.clone();
+        for p in self.partitions.values_mut() {
+            let origins: Vec<i64> = p.details.keys().copied().collect();
+            for origin in origins {
+                p.update(origin, |d| {
+                    let timed = d.phase == Phase::Waiting && d.pending.is_none();
+                    if timed && d.deadline.is_some() && d.refusals == 0 {
+                        let began = match d.deliveries.last() {
+                            Some(x) if d.attempt > 1 => {
+                                now.mono_ms as i64 - (now.wall_ms - x.at_wall_ms).max(0)
+                            }
+                            _ => d.seen_ms,
+                        };
+                        let wait =
+                            schedule::wait_ms(&policy, d.own_timeout_ms, d.attempt, seed, origin);
+                        d.deadline = Some(began + wait as i64);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Parked for want of a dead-letter topic or of attempts, and there is one now: due at once.
+    pub fn unpark(&mut self, now: Now) {
+        let (dead_letter, max) = (self.policy.dead_letter.is_some(), self.policy.max_attempts);
+        for p in self.partitions.values_mut() {
+            let parked: Vec<i64> = p
+                .details
+                .iter()
+                .filter(|(_, d)| d.phase == Phase::Parked && !d.unfaithful)
+                .filter(|(_, d)| dead_letter || max == 0 || d.attempt < max)
+                .map(|(origin, _)| *origin)
+                .collect();
+            for origin in parked {
+                p.update(origin, |d| {
+                    d.phase = Phase::Waiting;
+                    d.deadline = Some(now.mono_ms as i64);
+                });
+            }
+        }
+    }
+
+    /// Unsettled messages of one partition behind (or, backwards, before) `origin`, in the order of their origins.
+    fn unsettled_from<'a>(
+        &'a self,
+        p: &'a Partition,
+        origin: Option<i64>,
+        newest_first: bool,
+        now: Now,
+    ) -> Box<dyn Iterator<Item = MessageView> + 'a> {
+        let firsts: Box<dyn Iterator<Item = (i64, MessageView)> + 'a> = if newest_first {
+            let mut at = origin.unwrap_or(i64::MAX);
+            Box::new(std::iter::from_fn(move || {
+                loop {
+                    let (offset, slot) = p.slots.previous(at)?;
+                    at = offset;
+                    if slot.mark == Mark::First {
+                        return Some((
+                            offset,
+                            self.first_view(p, offset, slot.seen_ms, slot.len, now),
+                        ));
+                    }
+                }
+            }))
+        } else {
+            let mut at = origin.map_or(i64::MIN, |o| o + 1);
+            Box::new(std::iter::from_fn(move || {
+                let (offset, slot) = p.slots.next_first(at, i64::MAX)?;
+                at = offset + 1;
+                Some((
+                    offset,
+                    self.first_view(p, offset, slot.seen_ms, slot.len, now),
+                ))
+            }))
+        };
+        let view = move |(origin, d): (&i64, &Detail)| {
+            (!d.is_settled()).then(|| (*origin, self.detail_view(p.number, d, now).message))
+        };
+        let details: Box<dyn Iterator<Item = (i64, MessageView)> + 'a> = if newest_first {
+            let end = origin.unwrap_or(i64::MAX);
+            Box::new(p.details.range(..end).rev().filter_map(view))
+        } else {
+            let start = origin.map_or(i64::MIN, |o| o + 1);
+            Box::new(p.details.range(start..).filter_map(view))
+        };
+        let (mut firsts, mut details) = (firsts.peekable(), details.peekable());
+        Box::new(std::iter::from_fn(move || {
+            let first_next = match (firsts.peek(), details.peek()) {
+                (Some((a, _)), Some((b, _))) => (a < b) != newest_first,
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            let next = if first_next {
+                firsts.next()
+            } else {
+                details.next()
+            };
+            next.map(|(_, view)| view)
+        }))
+    }
+}
+
+impl Coordinator {
+    #[must_use]
+    pub fn lookup(&self, topic: TopicIx, at: LogPosition, now: Now) -> Lookup {
+        self.topics
+            .get(usize::from(topic.0))
+            .map_or(Lookup::NoSuchPartition, |t| t.lookup(at, now))
+    }
+
+    /// Where the newest copy of a message lies that can be fetched: offset, length, digest.
+    #[must_use]
+    pub fn payload_of(&self, topic: TopicIx, at: LogPosition) -> Option<(i64, u32, u64)> {
+        let t = self.topics.get(usize::from(topic.0))?;
+        let p = t.partitions.get(&at.partition)?;
+        let origin = p.origin_at(at.offset)?;
+        match p.details.get(&origin) {
+            Some(d) => Some((d.anchor, d.len, d.digest)),
+            None => p.slots.get(origin).map(|s| (origin, s.len, s.digest)),
+        }
+    }
+
+    /// A page of messages, oldest (or newest) first by when they were seen; ties by topic, partition, offset.
+    #[must_use]
+    pub fn messages(&self, filter: &MessageFilter, now: Now) -> MessagePage {
+        let unsettled = filter.states.is_empty() || filter.states.iter().any(|s| !s.is_settled());
+        let settled = filter.states.iter().any(|s| s.is_settled());
+        let mut page = MessagePage::default();
+        let mut budget = SCAN_BUDGET;
+        let shelf = filter.cursor.map_or(0, |c| c.shelf);
+        if unsettled && shelf == 0 {
+            self.page_unsettled(filter, now, &mut page, &mut budget);
+            if page.next.is_some() || page.messages.len() >= filter.limit {
+                return page;
+            }
+        }
+        if settled {
+            self.page_settled(filter, &mut page, &mut budget);
+        }
+        page
+    }
+
+    fn topics_of<'a>(&'a self, filter: &'a MessageFilter) -> impl Iterator<Item = &'a Topic> {
+        self.topics
+            .iter()
+            .filter(|t| filter.topic.is_none_or(|ix| ix == t.ix))
+    }
+
+    fn page_unsettled(
+        &self,
+        filter: &MessageFilter,
+        now: Now,
+        page: &mut MessagePage,
+        budget: &mut usize,
+    ) {
+        let cursor = filter.cursor.filter(|c| c.shelf == 0);
+        let newest = filter.newest_first;
+        let mut lanes: Vec<_> = self
+            .topics_of(filter)
+            .flat_map(|t| t.partitions.values().map(move |p| (t, p)))
+            .map(|(t, p)| {
+                let from = cursor.and_then(|c| lane_start(t, p, c, newest, now));
+                t.unsettled_from(p, from, newest, now).peekable()
+            })
+            .collect();
+        loop {
+            let best = lanes
+                .iter_mut()
+                .enumerate()
+                .filter_map(|(i, lane)| lane.peek().map(|m| (order_key(m), i)));
+            let Some((_, lane)) = (if newest { best.max() } else { best.min() }) else {
+                return;
+            };
+            let Some(message) = lanes[lane].next() else {
+                return;
+            };
+            let at = Cursor {
+                seen_wall_ms: message.seen_wall_ms,
+                topic: message.topic,
+                partition: message.position.partition,
+                origin: message.position.offset,
+                shelf: 0,
+            };
+            if matches(filter, &message, now) {
+                page.messages.push(message);
+            }
+            *budget = budget.saturating_sub(1);
+            if page.messages.len() >= filter.limit || *budget == 0 {
+                page.next = Some(at);
+                return;
+            }
+        }
+    }
+
+    /// Settled ones: newest settled first, whatever the order asked for the unsettled; a cursor counts them.
+    fn page_settled(&self, filter: &MessageFilter, page: &mut MessagePage, budget: &mut usize) {
+        let skip = filter
+            .cursor
+            .filter(|c| c.shelf == 1)
+            .map_or(0, |c| usize::try_from(c.origin).unwrap_or(0));
+        let all = self.topics_of(filter).flat_map(|t| {
+            let max = t.policy.max_attempts;
+            let eventful = t
+                .settled
+                .eventful
+                .iter()
+                .rev()
+                .map(|(_, d)| d.message.clone());
+            let brief = t.settled.uneventful.iter().rev();
+            eventful.chain(brief.map(move |b| b.view(t.ix, max)))
+        });
+        for (i, message) in all.enumerate().skip(skip) {
+            if matches(filter, &message, Now::default()) {
+                page.messages.push(message);
+            }
+            *budget = budget.saturating_sub(1);
+            if page.messages.len() >= filter.limit || *budget == 0 {
+                page.next = Some(Cursor {
+                    seen_wall_ms: 0,
+                    topic: filter.topic.unwrap_or(TopicIx(0)),
+                    partition: 0,
+                    origin: i as i64 + 1,
+                    shelf: 1,
+                });
+                return;
+            }
+        }
+    }
+
+    /// All topics, as `GET /topics` and the metrics show them.
+    #[must_use]
+    pub fn topic_views(&self, now: Now) -> Vec<TopicView> {
+        self.topics
+            .iter()
+            .map(|t| self.topic_view(t, now))
+            .collect()
+    }
+
+    fn topic_view(&self, t: &Topic, now: Now) -> TopicView {
+        let mut counts = [0; 5];
+        let mut oldest: Option<i64> = None;
+        for p in t.partitions.values() {
+            for (total, n) in counts.iter_mut().zip(p.detail_counts) {
+                *total += n;
+            }
+            counts[0] += p.firsts();
+            let first = p
+                .slots
+                .next_first(i64::MIN, i64::MAX)
+                .map(|(_, s)| s.seen_ms);
+            let detail = p
+                .details
+                .values()
+                .find(|d| !d.is_settled())
+                .map(|d| d.seen_ms);
+            oldest = oldest.into_iter().chain(first).chain(detail).min();
+        }
+        let window = t
+            .retries_by_second
+            .iter()
+            .filter(|(second, _)| second + 60 > now.mono_ms / 1_000)
+            .map(|(_, n)| *n)
+            .sum::<u64>();
+        TopicView {
+            topic: t.ix,
+            policy: t.policy.clone(),
+            overrides: t.overrides.clone(),
+            counts,
+            oldest_age_ms: oldest.map(|at| u64::try_from(now.mono_ms as i64 - at).unwrap_or(0)),
+            frozen: self.frozen(t, now),
+            counters: t.counters.clone(),
+            retries_per_second: window as f64 / 60.0,
+            recovering: self.recovering_topic(t),
+            partitions: t
+                .partitions
+                .values()
+                .map(|p| PartitionView {
+                    partition: p.number,
+                    source_applied: p.applied.max(0),
+                    low: p.low().max(0),
+                    low_age_ms: if p.low() < p.applied {
+                        now.mono_ms.saturating_sub(p.low_moved.mono_ms)
+                    } else {
+                        0
+                    },
+                    outstanding: p.unsettled(),
+                    paused: p.paused,
+                })
+                .collect(),
+        }
+    }
+
+    fn frozen(&self, t: &Topic, now: Now) -> Vec<Frozen> {
+        let mut frozen = Vec::new();
+        for p in t.partitions.values() {
+            if let Stage::Lost(why, _) = &p.stage
+                && !frozen.iter().any(|f: &Frozen| f.why == why.why)
+            {
+                frozen.push(why.clone());
+            }
+        }
+        let acks = self.ack_topic(t.settings.ack);
+        if let Some(since) = acks.missing {
+            let name = &t.settings.ack_name;
+            frozen.push(Frozen {
+                why: FrozenWhy::AckTopicMissing,
+                since_wall_ms: since.wall_ms,
+                detail: format!("the ack topic {name} does not exist: messages are tracked, none is retried").into(),
+                cure: format!("create the topic {name}, with cleanup.policy=delete and at least the source's retention")
+                    .into(),
+            });
+        }
+        if let Some(since) = t.source_missing {
+            frozen.push(Frozen {
+                why: FrozenWhy::SourceMissing,
+                since_wall_ms: since.wall_ms,
+                detail: format!("the source topic {} does not exist", t.settings.name).into(),
+                cure: "create it: it is followed from its first record".into(),
+            });
+        }
+        if let Some(since) = t.paused {
+            frozen.push(Frozen {
+                why: FrozenWhy::Paused,
+                since_wall_ms: since.wall_ms,
+                detail: "retries were paused by an operator".into(),
+                cure: format!("POST /api/v1/topics/{}/resume", t.settings.name).into(),
+            });
+        }
+        frozen.extend(t.refused_dead_letter.clone());
+        frozen.extend(t.refused_copy.clone());
+        if let Some(since) = acks.waiting_since
+            && acks.missing.is_none()
+            && now.mono_ms > since.mono_ms + super::ack_topic::BARRIER_ALERT_MS
+        {
+            frozen.push(Frozen {
+                why: FrozenWhy::BarrierClosed,
+                since_wall_ms: since.wall_ms,
+                detail: format!("retries wait for the ack topic to be read to its end: {}", acks.hangs_on()).into(),
+                cure: "look for hanging transactions on the ack topic (kafka-transactions.sh find-hanging) and at the \
+                       brokers; it goes on by itself"
+                    .into(),
+            });
+        }
+        frozen
+    }
+
+    fn recovering_topic(&self, t: &Topic) -> Option<Progress> {
+        let rebuilding = t
+            .partitions
+            .values()
+            .any(|p| matches!(p.stage, Stage::Replaying(_)));
+        if !rebuilding && !self.is_replaying(t) {
+            return None;
+        }
+        let mut progress = Progress::default();
+        for p in t.partitions.values() {
+            if let Stage::Replaying(Some(target)) = p.stage {
+                progress.total += u64::try_from(target - p.start).unwrap_or(0);
+                progress.done += u64::try_from(p.applied.min(target) - p.start).unwrap_or(0);
+            }
+        }
+        let acks = self.ack_topic(t.settings.ack);
+        for (n, end) in self.ack_targets(t.settings.ack) {
+            let at = acks.applied(*n).unwrap_or(0).max(0);
+            progress.total += u64::try_from(*end).unwrap_or(0);
+            progress.done += u64::try_from(at.min(*end)).unwrap_or(0);
+        }
+        Some(progress)
+    }
+
+    /// How far the rebuild is, over all topics; `None` once ready.
+    #[must_use]
+    pub fn recovering(&self) -> Option<Progress> {
+        if self.is_ready() {
+            return None;
+        }
+        let mut sum = Progress::default();
+        for progress in self.topics.iter().filter_map(|t| self.recovering_topic(t)) {
+            sum.done += progress.done;
+            sum.total += progress.total;
+        }
+        Some(sum)
+    }
+
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.topics.iter().map(Topic::unsettled).sum()
+    }
+
+    /// The newest unmatched ACKs, newest first.
+    #[must_use]
+    pub fn unmatched(&self, limit: usize) -> Vec<UnmatchedAck> {
+        let mut all: Vec<UnmatchedAck> = self
+            .topics
+            .iter()
+            .flat_map(|t| t.unmatched.iter().rev().take(limit).cloned())
+            .collect();
+        all.sort_by_key(|u| std::cmp::Reverse(u.seen_wall_ms));
+        all.truncate(limit);
+        all
+    }
+}
+
+fn order_key(m: &MessageView) -> (i64, u16, i32, i64) {
+    (
+        m.seen_wall_ms,
+        m.topic.0,
+        m.position.partition,
+        m.position.offset,
+    )
+}
+
+/// Where a lane goes on behind the cursor: pages are ordered by time, so each partition has its own place.
+fn lane_start(t: &Topic, p: &Partition, c: Cursor, newest: bool, now: Now) -> Option<i64> {
+    if (t.ix, p.number) == (c.topic, c.partition) {
+        return Some(c.origin);
+    }
+    // By the clock of now, when the cursor's message was seen; times in a partition ascend with the offsets.
+    let seen_ms = now.mono_ms as i64 - (now.wall_ms - c.seen_wall_ms);
+    let tie = (t.ix.0, p.number) < (c.topic.0, c.partition);
+    let passed = |seen: i64| match newest {
+        false => seen < seen_ms || (seen == seen_ms && tie),
+        true => seen > seen_ms || (seen == seen_ms && !tie),
+    };
+    let (mut low, mut high) = (p.start.min(p.low()), p.applied);
+    if newest {
+        // The lowest origin that was shown already.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match seen_at_or_after(p, middle) {
+                Some(seen) if !passed(seen) => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        return Some(high);
+    }
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match seen_at_or_after(p, middle) {
+            Some(seen) if passed(seen) => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Some(low - 1)
+}
+
+fn seen_at_or_after(p: &Partition, offset: i64) -> Option<i64> {
+    let first = p
+        .slots
+        .next_first(offset, i64::MAX)
+        .map(|(o, s)| (o, s.seen_ms));
+    let detail = p
+        .details
+        .range(offset..)
+        .find(|(_, d)| !d.is_settled())
+        .map(|(o, d)| (*o, d.seen_ms));
+    first.into_iter().chain(detail).min().map(|(_, seen)| seen)
+}
+
+fn matches(filter: &MessageFilter, m: &MessageView, now: Now) -> bool {
+    let states = filter.states.is_empty() || filter.states.contains(&m.state);
+    let id = filter
+        .id
+        .as_deref()
+        .is_none_or(|id| m.id.as_deref() == Some(id));
+    let age = filter.older_than_ms.is_none_or(|ms| m.age_ms >= ms);
+    let due = filter.due_within_ms.is_none_or(|ms| {
+        m.deadline_wall_ms
+            .is_some_and(|at| at <= now.wall_ms + i64::try_from(ms).unwrap_or(i64::MAX))
+    });
+    states && id && age && due && m.attempt >= filter.min_attempt
+}

@@ -1,0 +1,626 @@
+//! One source topic: records come in here, and what is settled goes out.
+//!
+//! The other halves of a topic's behaviour have files of their own: `verdicts` (what an ACK does), `firing` (what a
+//! passed deadline does), `low_water` (fences and commits), `query` (what is shown).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use super::detail::{Delivery, Detail, Pending, Phase};
+use super::early::{EarlyById, EarlyByOffset};
+use super::effect::Effect;
+use super::event::Fence;
+use super::labels::Labels;
+use super::partition::Partition;
+use super::policy::{Policy, PolicyPatch};
+use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
+use super::schedule;
+use super::settled::{Brief, Settled};
+use super::slots::{Mark, Slot};
+use super::types::{AckIx, LogPosition, MsgRef, Now, RequestId, TopicIx};
+use super::view::{Counters, Frozen, State, UnmatchedAck, VerdictResult};
+
+/// Unmatched ACKs kept for a look, a topic.
+pub(super) const UNMATCHED_MAX: usize = 1_000;
+
+/// What a topic's code needs of its surroundings while an event is handled.
+pub(super) struct Cx<'a> {
+    pub now: Now,
+    /// `now.mono_ms` as the signed number that deadlines are.
+    pub mono: i64,
+    pub effects: &'a mut Vec<Effect>,
+    pub sequence: &'a mut u64,
+    pub seed: u64,
+    /// SIGTERM came: nothing is submitted any more.
+    pub stopping: bool,
+}
+
+/// How a topic is set up; fixed while the process lives, the policy's overrides aside.
+#[derive(Debug, Clone)]
+pub struct TopicSettings {
+    pub name: Box<str>,
+    pub ack: AckIx,
+    pub ack_name: Box<str>,
+    /// As the file has it.
+    pub policy: Policy,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Submitted {
+    pub len: u32,
+    /// A copy, rather than a dead letter.
+    pub copy: bool,
+}
+
+pub(super) struct Topic {
+    pub ix: TopicIx,
+    pub settings: TopicSettings,
+    pub overrides: PolicyPatch,
+    /// In force.
+    pub policy: Policy,
+    /// By partition number.
+    pub partitions: BTreeMap<i32, Partition>,
+    pub labels: Labels,
+    /// ACKs for partitions that we have not been assigned (yet).
+    pub early_elsewhere: BTreeMap<i32, EarlyByOffset>,
+    pub early_by_id: EarlyById,
+    /// Early ACKs that did not fit: E stays at the lowest of them, until they are read again.
+    pub overflow: BTreeMap<i32, i64>,
+    /// The fence after which the overflow is worth reading again.
+    pub overflow_asked: u64,
+    pub fences: VecDeque<Fence>,
+    /// The fence asked for and not answered.
+    pub fence_asked: Option<(u64, Now)>,
+    pub fence_newest_asked: u64,
+    pub fence_last: Now,
+    /// Something moved since the last fence was asked.
+    pub moved: bool,
+    pub settled: Settled,
+    pub counters: Counters,
+    pub unmatched: VecDeque<UnmatchedAck>,
+    pub paused: Option<Now>,
+    pub source_missing: Option<Now>,
+    /// Refused publications, by what they concern; gone with the next that succeeds.
+    pub refused_copy: Option<Frozen>,
+    pub refused_dead_letter: Option<Frozen>,
+    /// Retries allowed at once; refilled with time.
+    pub tokens: f64,
+    pub tokens_at: u64,
+    /// Payloads being fetched or published, and their bytes.
+    pub in_flight: usize,
+    pub in_flight_bytes: u64,
+    /// Copies and dead letters submitted and not reported, by sequence.
+    pub publishing: HashMap<u64, Submitted>,
+    pub retries_by_second: VecDeque<(u64, u64)>,
+    /// Operators' decisions submitted, by sequence.
+    pub decisions: HashMap<u64, (RequestId, MsgRef)>,
+}
+
+impl Topic {
+    pub fn new(
+        ix: TopicIx,
+        settings: TopicSettings,
+        settled_max: usize,
+        settled_retention_ms: u64,
+        seed: u64,
+    ) -> Self {
+        Self {
+            ix,
+            overrides: PolicyPatch::default(),
+            policy: settings.policy.clone(),
+            settings,
+            partitions: BTreeMap::new(),
+            labels: Labels::new(seed),
+            early_elsewhere: BTreeMap::new(),
+            early_by_id: EarlyById::default(),
+            overflow: BTreeMap::new(),
+            overflow_asked: 0,
+            fences: VecDeque::new(),
+            fence_asked: None,
+            fence_newest_asked: 0,
+            fence_last: Now::default(),
+            moved: false,
+            settled: Settled::new(settled_max, settled_retention_ms),
+            counters: Counters::default(),
+            unmatched: VecDeque::new(),
+            paused: None,
+            source_missing: None,
+            refused_copy: None,
+            refused_dead_letter: None,
+            tokens: 0.0,
+            tokens_at: 0,
+            in_flight: 0,
+            in_flight_bytes: 0,
+            publishing: HashMap::new(),
+            retries_by_second: VecDeque::new(),
+            decisions: HashMap::new(),
+        }
+    }
+
+    pub fn msg(&self, partition: i32, origin: i64) -> MsgRef {
+        MsgRef {
+            topic: self.ix,
+            partition,
+            origin,
+        }
+    }
+
+    /// A record of one of our partitions, in order.
+    pub fn on_source(&mut self, record: &SourceRecord, cx: &mut Cx<'_>) {
+        let Some(p) = self.partitions.get_mut(&record.partition) else {
+            return;
+        };
+        // Read again after a re-position: known.
+        if record.offset < p.applied || p.is_lost() {
+            return;
+        }
+        p.set_applied(record.offset + 1);
+        self.moved = true;
+        let slot = Slot {
+            mark: Mark::First,
+            seen_ms: cx.mono,
+            len: record.len,
+            digest: record.digest,
+        };
+        let Some(extra) = &record.extra else {
+            self.counters.tracked += 1;
+            if p.early.is_empty() {
+                p.put_first(record.offset, slot, None);
+                return;
+            }
+            let acked = p.early.take_plain(record.offset);
+            let others = p.early.take_others(record.offset);
+            p.put_first(record.offset, slot, None);
+            self.apply_early(record.partition, record.offset, acked, others, cx);
+            return;
+        };
+        self.on_marked_source(record, extra, slot, cx);
+    }
+
+    /// A record with an id, a timeout of its own, or the headers of a copy.
+    fn on_marked_source(
+        &mut self,
+        record: &SourceRecord,
+        extra: &SourceExtra,
+        slot: Slot,
+        cx: &mut Cx<'_>,
+    ) {
+        self.counters.ids_fell_back += u64::from(extra.id_fell_back);
+        self.counters.bad_timeouts += u64::from(extra.bad_timeout);
+        if let Some(mark) = &extra.copy
+            && mark.by_us
+            && self.link_copy(record, extra, mark, cx)
+        {
+            let Some(p) = self.partitions.get_mut(&record.partition) else {
+                return;
+            };
+            let acked = p.early.take_plain(record.offset);
+            let others = p.early.take_others(record.offset);
+            self.apply_early(record.partition, record.offset, acked, others, cx);
+            return;
+        }
+        self.counters.tracked += 1;
+        self.counters.unfaithful += u64::from(extra.unfaithful);
+        let at = LogPosition::new(record.partition, record.offset);
+        if let Some(id) = &extra.id
+            && self.labels.add(id, at)
+        {
+            self.counters.ids_reused += 1;
+        }
+        let Some(p) = self.partitions.get_mut(&record.partition) else {
+            return;
+        };
+        let attempt = extra.copy.as_ref().map_or(1, |mark| mark.attempt);
+        if attempt == 1 && extra.timeout_ms.is_none() && !extra.unfaithful {
+            p.put_first(record.offset, slot, extra.id.clone());
+        } else {
+            let wait = schedule::wait_ms(
+                &self.policy,
+                extra.timeout_ms,
+                attempt,
+                cx.seed,
+                record.offset,
+            );
+            let mut detail = Self::new_detail(record.offset, slot, cx.now);
+            detail.origin_timestamp_ms = record.timestamp_ms;
+            detail.id.clone_from(&extra.id);
+            detail.attempt = attempt;
+            detail.own_timeout_ms = extra.timeout_ms;
+            detail.unfaithful = extra.unfaithful;
+            detail.deadline = Some(cx.mono + wait as i64);
+            detail.deliveries.push(Delivery {
+                attempt,
+                offset: record.offset,
+                at_wall_ms: cx.now.wall_ms,
+                cause: extra.copy.as_ref().map(|mark| mark.cause),
+                read: true,
+            });
+            p.insert_detail(detail);
+        }
+        let acked = p.early.take_plain(record.offset);
+        let mut others = p.early.take_others(record.offset);
+        if let Some(id) = &extra.id
+            && !self.early_by_id.is_empty()
+        {
+            others.extend(self.early_by_id.take(self.labels.hash(id)));
+        }
+        self.apply_early(record.partition, record.offset, acked, others, cx);
+    }
+
+    pub fn new_detail(origin: i64, slot: Slot, now: Now) -> Detail {
+        let _ = now;
+        Detail {
+            origin,
+            origin_timestamp_ms: -1,
+            id: None,
+            seen_ms: slot.seen_ms,
+            len: slot.len,
+            digest: slot.digest,
+            attempt: 1,
+            deliveries: Vec::new(),
+            anchor: origin,
+            own_timeout_ms: None,
+            unfaithful: false,
+            phase: Phase::Waiting,
+            deadline: None,
+            unaccounted: 0,
+            unaccounted_from: 0,
+            pending_attempt: 0,
+            ambiguous_since: None,
+            extended_ms: 0,
+            pending: None,
+            reason: None,
+            virtual_attempt: 1,
+            ack_beside_death: None,
+            refusals: 0,
+            doomed: None,
+            fired_deadline: None,
+        }
+    }
+
+    /// ACKs that had come before the record.
+    fn apply_early(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        plain: bool,
+        others: Vec<AckRecord>,
+        cx: &mut Cx<'_>,
+    ) {
+        if plain {
+            // A plain ACK has no evidence of its own to pin: the message has one delivery at or past L, so its ACK
+            // lies at or past the fence. Of a copy, the fence of the copy's own offset does the same.
+            let at = LogPosition::new(-1, -1);
+            self.settle_delivery(partition, offset, State::Acked, at, cx);
+        }
+        for ack in others {
+            self.apply_ack(&ack, cx);
+        }
+    }
+
+    /// Takes a record for our own copy only with proof that we sent it: its offset was reported to us, or the attempt
+    /// is in flight, or it is what our predecessor must have sent (in a replay). False: it is to be tracked.
+    fn link_copy(
+        &mut self,
+        record: &SourceRecord,
+        extra: &SourceExtra,
+        mark: &CopyMark,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Some(p) = self.partitions.get_mut(&record.partition) else {
+            return false;
+        };
+        let replays = p.replays(record.offset);
+        if p.by_offset.contains_key(&record.offset) {
+            let origin = p.by_offset[&record.offset];
+            self.delivery_read(record.partition, origin, record.offset, mark, cx);
+            return true;
+        }
+        let same = |len: u32, digest: u64| len == record.len && digest == record.digest;
+        if let Some(detail) = p.details.get(&mark.origin) {
+            if !same(detail.len, detail.digest) {
+                return false;
+            }
+            let sent = detail.unaccounted_from..=detail.pending_attempt;
+            let in_flight = detail.unaccounted > 0 && sent.contains(&mark.attempt);
+            let predecessors = replays
+                && mark.attempt == detail.attempt + 1
+                && detail.unaccounted == 0
+                && !detail.is_settled();
+            if !in_flight && !predecessors {
+                return false;
+            }
+            p.update(mark.origin, |d| {
+                if in_flight {
+                    d.unaccounted -= 1;
+                    if d.unaccounted == 0 {
+                        d.ambiguous_since = None;
+                    }
+                }
+            });
+            self.delivery_read(record.partition, mark.origin, record.offset, mark, cx);
+            return true;
+        }
+        if !replays {
+            return false;
+        }
+        if let Some(slot) = p.slots.get(mark.origin) {
+            if slot.mark != Mark::First || !same(slot.len, slot.digest) || mark.attempt != 2 {
+                return false;
+            }
+            self.promote(record.partition, mark.origin, cx);
+            self.delivery_read(record.partition, mark.origin, record.offset, mark, cx);
+            return true;
+        }
+        if mark.origin >= p.start {
+            return false;
+        }
+        // The original lies below the low-water mark: the copy carries everything.
+        let slot = Slot {
+            mark: Mark::Anchor,
+            seen_ms: cx.mono,
+            len: record.len,
+            digest: record.digest,
+        };
+        let mut detail = Self::new_detail(mark.origin, slot, cx.now);
+        detail.anchor = record.offset;
+        detail.origin_timestamp_ms = mark.origin_timestamp_ms;
+        detail.id.clone_from(&extra.id);
+        detail.attempt = mark.attempt;
+        detail.own_timeout_ms = extra.timeout_ms;
+        let known = mark.deliveries.len() as u32;
+        let origin_and_between =
+            std::iter::once(mark.origin).chain(mark.deliveries.iter().copied());
+        for (i, offset) in origin_and_between.enumerate() {
+            // Of more than 16 in between, the oldest are not named.
+            let attempt = if i == 0 {
+                1
+            } else {
+                (mark.attempt).saturating_sub(known + 1 - i as u32)
+            };
+            detail.add_delivery(Delivery {
+                attempt,
+                offset,
+                at_wall_ms: if i == 0 { mark.origin_timestamp_ms } else { -1 },
+                cause: None,
+                read: true,
+            });
+        }
+        detail.add_delivery(Delivery {
+            attempt: mark.attempt,
+            offset: record.offset,
+            at_wall_ms: record.timestamp_ms,
+            cause: Some(mark.cause),
+            read: true,
+        });
+        let wait = schedule::wait_ms(
+            &self.policy,
+            extra.timeout_ms,
+            mark.attempt,
+            cx.seed,
+            mark.origin,
+        );
+        detail.deadline = Some(cx.mono + wait as i64);
+        self.counters.tracked += 1;
+        if let Some(id) = &extra.id {
+            self.labels
+                .add(id, LogPosition::new(record.partition, mark.origin));
+        }
+        p.insert_detail(detail);
+        true
+    }
+
+    /// Our copy was read back: the anchor moves to it, and if its attempt did not count yet, it does now.
+    fn delivery_read(
+        &mut self,
+        partition: i32,
+        origin: i64,
+        offset: i64,
+        mark: &CopyMark,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let wall_ms = cx.now.wall_ms;
+        let counts = p.update(origin, |d| {
+            d.add_delivery(Delivery {
+                attempt: mark.attempt,
+                offset,
+                at_wall_ms: wall_ms,
+                cause: Some(mark.cause),
+                read: true,
+            });
+            if !d.is_settled() && offset > d.anchor {
+                d.anchor = offset;
+            }
+            !d.is_settled() && mark.attempt > d.attempt
+        });
+        if counts == Some(true) {
+            self.attempt_counts(partition, origin, mark.attempt, mark.cause, cx);
+        }
+        self.drop_if_over(partition, origin);
+    }
+
+    /// A first delivery becomes a message with a history.
+    pub fn promote(&mut self, partition: i32, offset: i64, cx: &Cx<'_>) -> bool {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return false;
+        };
+        let timeout_ms = p.timeout_at(offset);
+        if p.slots.get(offset).is_none_or(|s| s.mark != Mark::First) {
+            return false;
+        }
+        let Some((slot, id)) = p.slots.clear(offset, p.applied) else {
+            return false;
+        };
+        let mut detail = Self::new_detail(offset, slot, cx.now);
+        detail.id = id;
+        detail.deadline = Some(slot.seen_ms + timeout_ms as i64);
+        detail.deliveries.push(Delivery {
+            attempt: 1,
+            offset,
+            at_wall_ms: wall_of(slot.seen_ms, cx.now),
+            cause: None,
+            read: true,
+        });
+        p.insert_detail(detail);
+        true
+    }
+
+    /// Settles the message with a delivery at `offset`, whatever it is; false if there is none unsettled.
+    pub fn settle_delivery(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        state: State,
+        evidence: LogPosition,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return false;
+        };
+        if p.by_offset.is_empty() || !p.by_offset.contains_key(&offset) {
+            if p.slots.get(offset).is_none_or(|s| s.mark != Mark::First) {
+                return false;
+            }
+            let Some((slot, id)) = p.slots.clear(offset, p.applied) else {
+                return false;
+            };
+            let at = p.at(offset);
+            if let Some(id) = &id {
+                self.labels.remove(id, at);
+            }
+            let latency = u64::try_from(cx.mono - slot.seen_ms).unwrap_or(0);
+            self.counters.acked += 1;
+            self.counters.ack_latency_ms.observe(latency);
+            self.moved = true;
+            self.settled.keep_brief(Brief {
+                at,
+                id,
+                seen_wall_ms: wall_of(slot.seen_ms, cx.now),
+                settled_wall_ms: cx.now.wall_ms,
+                size_bytes: slot.len,
+                state,
+            });
+            return true;
+        }
+        let origin = p.by_offset[&offset];
+        self.settle_detail(partition, origin, state, evidence, cx)
+    }
+
+    /// Settles a message with a history. What is in flight keeps it as a tombstone.
+    pub fn settle_detail(
+        &mut self,
+        partition: i32,
+        origin: i64,
+        state: State,
+        evidence: LogPosition,
+        cx: &mut Cx<'_>,
+    ) -> bool {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return false;
+        };
+        let Some(detail) = p.details.get(&origin) else {
+            return false;
+        };
+        if detail.is_settled() {
+            return false;
+        }
+        // Nothing is known of where the evidence of a plain early ACK lies but that it is at or past E now.
+        let evidence = if evidence.partition < 0 {
+            None
+        } else {
+            Some(evidence)
+        };
+        let fetching = matches!(detail.phase, Phase::Fetching(_));
+        let mono = cx.mono;
+        let seen_ms = detail.seen_ms;
+        let id = detail.id.clone();
+        p.update(origin, |d| {
+            d.phase = Phase::Settled(state);
+            d.deadline = None;
+            d.ack_beside_death = d.ack_beside_death.filter(|_| state == State::Dead);
+            d.pending = evidence.map(|at| Pending {
+                verdict: match state {
+                    State::OperatorAcked => Verdict::OperatorAck,
+                    State::Dead => Verdict::DeadLettered,
+                    State::PayloadLost => Verdict::PayloadLost,
+                    _ => Verdict::Ack,
+                },
+                at,
+                delay_ms: None,
+                reason: None,
+            });
+            if d.unaccounted > 0 {
+                d.ambiguous_since.get_or_insert(mono);
+                d.deadline = Some(mono + super::firing::AMBIGUOUS_KEPT_MS);
+            }
+        });
+        if fetching {
+            self.release(partition, origin, cx, true);
+        }
+        if let Some(id) = &id {
+            self.labels.remove(id, LogPosition::new(partition, origin));
+        }
+        if matches!(state, State::Acked | State::OperatorAcked) {
+            self.counters.acked += 1;
+            self.counters
+                .ack_latency_ms
+                .observe(u64::try_from(cx.mono - seen_ms).unwrap_or(0));
+        }
+        self.moved = true;
+        let kept = self
+            .partitions
+            .get(&partition)
+            .and_then(|p| p.details.get(&origin))
+            .map(|d| self.detail_view(partition, d, cx.now));
+        if let Some(kept) = kept {
+            self.settled.keep(kept);
+        }
+        self.drop_if_over(partition, origin);
+        true
+    }
+
+    /// A settled message of which nothing is in flight is forgotten, its evidence pinned as long as needed.
+    pub fn drop_if_over(&mut self, partition: i32, origin: i64) {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if p.details.get(&origin).is_some_and(Partition::is_over)
+            && let Some(detail) = p.remove_detail(origin)
+        {
+            p.pin_settled(&detail);
+        }
+    }
+
+    pub fn count_verdict(&mut self, verdict: Verdict, result: VerdictResult) {
+        let v = Verdict::ALL.iter().position(|x| *x == verdict);
+        let r = VerdictResult::ALL.iter().position(|x| *x == result);
+        if let (Some(v), Some(r)) = (v, r) {
+            self.counters.verdicts[v][r] += 1;
+        }
+    }
+
+    /// Unsettled messages of all partitions.
+    pub fn unsettled(&self) -> u64 {
+        self.partitions.values().map(Partition::unsettled).sum()
+    }
+
+    pub fn early_weight(&self) -> usize {
+        self.partitions
+            .values()
+            .map(|p| p.early.weight())
+            .chain(self.early_elsewhere.values().map(EarlyByOffset::weight))
+            .sum::<usize>()
+            + self.early_by_id.weight()
+    }
+
+    pub fn has_early(&self) -> bool {
+        self.early_weight() > 0
+    }
+}
+
+/// The wall-clock time of a monotonic one, as the clocks stand now.
+pub(super) fn wall_of(mono_ms: i64, now: Now) -> i64 {
+    now.wall_ms - (now.mono_ms as i64 - mono_ms)
+}

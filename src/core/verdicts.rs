@@ -1,0 +1,563 @@
+//! What a record of the ACK topic does: which message it is about, which delivery it binds to, and whether it still
+//! counts. What cannot be decided is kept and counted, never settled (invariant 14).
+
+use super::detail::{Pending, Phase, strength};
+use super::policy::SameId;
+use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
+use super::schedule;
+use super::topic::{Cx, Topic, UNMATCHED_MAX};
+use super::types::LogPosition;
+use super::view::{State, UnmatchedAck, VerdictResult};
+
+/// What all early ACKs of a topic may cost together, in units of about 150 bytes (a bitmap of 1,024 plain ACKs, or one
+/// that is more than plain). Past it they are read again once the source has room (invariant 12).
+pub(super) const EARLY_WEIGHT_MAX: usize = 200_000;
+
+/// Which delivery a verdict is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bound {
+    /// By position, or by `ackwarden-attempt`.
+    Attempt(u32),
+    /// By id alone.
+    Unbound,
+}
+
+const PLAIN: AckExtra = AckExtra {
+    verdict: Verdict::Ack,
+    attempt: None,
+    delay_ms: None,
+    reason: None,
+    by: None,
+    origin: None,
+    other_group: false,
+    invalid: None,
+};
+
+impl Topic {
+    /// Applies a record of the ACK topic that is about this topic.
+    pub fn apply_ack(&mut self, ack: &AckRecord, cx: &mut Cx<'_>) {
+        let extra = ack.extra.as_deref().unwrap_or(&PLAIN);
+        if extra.other_group {
+            self.count_verdict(extra.verdict, VerdictResult::OtherGroup);
+            return;
+        }
+        if let Some(why) = extra.invalid {
+            self.count_other_invalid(extra.verdict, why);
+            self.keep_unmatched(ack, VerdictResult::Invalid, why, cx);
+            return;
+        }
+        match &ack.target {
+            AckTarget::Position {
+                partition, offset, ..
+            } => {
+                if self.knows(*partition, *offset) {
+                    self.apply_at(*partition, *offset, ack, extra, cx);
+                } else if let Some((_, origin)) = extra.origin.filter(|(t, _)| *t == self.ix)
+                    && self.knows(origin.partition, origin.offset)
+                {
+                    self.apply_to_origin(origin, ack, extra, cx);
+                } else {
+                    self.apply_unknown(*partition, *offset, ack, extra, cx);
+                }
+            }
+            AckTarget::Id { id, .. } => match extra.origin.filter(|(t, _)| *t == self.ix) {
+                Some((_, origin)) if self.knows(origin.partition, origin.offset) => {
+                    self.apply_to_origin(origin, ack, extra, cx);
+                }
+                Some((_, origin)) => {
+                    self.apply_unknown(origin.partition, origin.offset, ack, extra, cx);
+                }
+                None => self.apply_by_id(id, ack, extra, cx),
+            },
+            AckTarget::Nothing { .. } => {
+                self.count_verdict(extra.verdict, VerdictResult::Invalid);
+                self.keep_unmatched(ack, VerdictResult::Invalid, "names no message", cx);
+            }
+        }
+    }
+
+    fn knows(&self, partition: i32, offset: i64) -> bool {
+        self.partitions
+            .get(&partition)
+            .is_some_and(|p| p.origin_at(offset).is_some())
+    }
+
+    /// By the position of a delivery that we know: it binds to that delivery.
+    fn apply_at(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        ack: &AckRecord,
+        extra: &AckExtra,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(p) = self.partitions.get(&partition) else {
+            return;
+        };
+        let Some(origin) = p.origin_at(offset) else {
+            return;
+        };
+        let attempt = match p.details.get(&origin) {
+            Some(detail) => detail.attempt_at(offset).unwrap_or(1),
+            None => 1,
+        };
+        self.apply_bound(partition, origin, Bound::Attempt(attempt), ack, extra, cx);
+    }
+
+    /// By the echo of `ackwarden-origin`: the message is certain, the delivery only with `ackwarden-attempt`.
+    fn apply_to_origin(
+        &mut self,
+        origin: LogPosition,
+        ack: &AckRecord,
+        extra: &AckExtra,
+        cx: &mut Cx<'_>,
+    ) {
+        let known = self
+            .partitions
+            .get(&origin.partition)
+            .and_then(|p| p.origin_at(origin.offset));
+        if let Some(known) = known {
+            let bound = extra.attempt.map_or(Bound::Unbound, Bound::Attempt);
+            self.apply_bound(origin.partition, known, bound, ack, extra, cx);
+        }
+    }
+
+    fn apply_by_id(&mut self, id: &str, ack: &AckRecord, extra: &AckExtra, cx: &mut Cx<'_>) {
+        let found = self.labels.find(id);
+        let bound = extra.attempt.map_or(Bound::Unbound, Bound::Attempt);
+        match found[..] {
+            [] => {
+                let hash = self.labels.hash(id);
+                if self.early_weight() >= EARLY_WEIGHT_MAX {
+                    self.overflow_at(ack.at);
+                } else {
+                    self.early_by_id
+                        .keep(hash, self.fence_newest_asked, ack.clone());
+                    self.count_verdict(extra.verdict, VerdictResult::Early);
+                }
+            }
+            [one] => self.apply_bound(one.partition, one.offset, bound, ack, extra, cx),
+            _ => {
+                let settles = matches!(extra.verdict, Verdict::Ack | Verdict::OperatorAck);
+                if settles && (self.policy.same_id == SameId::OneMessage || self.are_equal(&found))
+                {
+                    for at in found {
+                        self.apply_bound(at.partition, at.offset, bound, ack, extra, cx);
+                    }
+                } else if self.policy.same_id == SameId::OneMessage {
+                    for at in found {
+                        self.apply_bound(at.partition, at.offset, bound, ack, extra, cx);
+                    }
+                } else {
+                    self.count_verdict(extra.verdict, VerdictResult::Ambiguous);
+                    self.keep_unmatched(
+                        ack,
+                        VerdictResult::Ambiguous,
+                        "several outstanding messages have this id: acknowledge by position",
+                        cx,
+                    );
+                }
+            }
+        }
+    }
+
+    /// All were read before this ACK; with equal content they are one message that was sent several times.
+    fn are_equal(&self, found: &[LogPosition]) -> bool {
+        let content = |at: &LogPosition| {
+            let p = self.partitions.get(&at.partition)?;
+            match p.details.get(&at.offset) {
+                Some(detail) => Some((detail.len, detail.digest)),
+                None => p.slots.get(at.offset).map(|s| (s.len, s.digest)),
+            }
+        };
+        let Some(first) = found.first().and_then(content) else {
+            return false;
+        };
+        found.iter().all(|at| content(at) == Some(first))
+    }
+
+    /// About a position at which nothing unsettled is known.
+    fn apply_unknown(
+        &mut self,
+        partition: i32,
+        offset: i64,
+        ack: &AckRecord,
+        extra: &AckExtra,
+        cx: &mut Cx<'_>,
+    ) {
+        let asked = self.fence_newest_asked;
+        let full = self.early_weight() >= EARLY_WEIGHT_MAX;
+        let plain = ack.extra.is_none();
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            if full {
+                self.overflow_at(ack.at);
+                return;
+            }
+            let early = self.early_elsewhere.entry(partition).or_default();
+            if plain {
+                early.keep_plain(offset, asked);
+            } else {
+                early.keep(offset, asked, ack.clone());
+            }
+            self.count_verdict(extra.verdict, VerdictResult::Early);
+            return;
+        };
+        if offset >= p.applied {
+            if full {
+                self.overflow_at(ack.at);
+                return;
+            }
+            // While something of the partition is retried, an early ACK may be about a copy in flight, and then its
+            // place matters as evidence: it is kept whole.
+            if plain && p.details.is_empty() {
+                if p.early.keep_plain(offset, asked) {
+                    self.count_verdict(extra.verdict, VerdictResult::Early);
+                } else {
+                    self.count_verdict(extra.verdict, VerdictResult::Duplicate);
+                }
+            } else {
+                p.early.keep(offset, asked, ack.clone());
+                self.count_verdict(extra.verdict, VerdictResult::Early);
+            }
+            return;
+        }
+        let start = p.start;
+        let at = LogPosition::new(partition, offset);
+        if let Some(kept) = self.settled.find_eventful(at) {
+            let dead = matches!(kept.message.state, State::Dead | State::PayloadLost);
+            if dead && extra.verdict == Verdict::Ack {
+                kept.message.late_ack = true;
+                self.count_verdict(extra.verdict, VerdictResult::Late);
+                return;
+            }
+        }
+        let result = if offset < start {
+            // Settled before we began, or never ours.
+            VerdictResult::Unknown
+        } else {
+            VerdictResult::Duplicate
+        };
+        self.count_verdict(extra.verdict, result);
+        if result == VerdictResult::Unknown {
+            self.keep_unmatched(ack, result, "below what is tracked", cx);
+        }
+    }
+
+    /// The bound is reached: E stays at this ACK for all partitions until it is read again.
+    fn overflow_at(&mut self, at: LogPosition) {
+        let lowest = self.overflow.entry(at.partition).or_insert(at.offset);
+        *lowest = (*lowest).min(at.offset);
+        self.overflow_asked = self.fence_newest_asked;
+        self.moved = true;
+    }
+
+    /// The message is certain, and unsettled or a tombstone.
+    fn apply_bound(
+        &mut self,
+        partition: i32,
+        origin: i64,
+        bound: Bound,
+        ack: &AckRecord,
+        extra: &AckExtra,
+        cx: &mut Cx<'_>,
+    ) {
+        let verdict = extra.verdict;
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if !p.details.contains_key(&origin) {
+            if matches!(verdict, Verdict::Ack | Verdict::OperatorAck) {
+                let state = settled_as(verdict);
+                if self.settle_delivery(partition, origin, state, ack.at, cx) {
+                    self.count_verdict(verdict, VerdictResult::Matched);
+                }
+                return;
+            }
+            if matches!(bound, Bound::Attempt(n) if n != 1) {
+                self.count_verdict(verdict, VerdictResult::Stale);
+                return;
+            }
+            if !self.promote(partition, origin, cx) {
+                return;
+            }
+        }
+        let result = match verdict {
+            Verdict::Ack | Verdict::OperatorAck => {
+                self.ack_detail(partition, origin, ack, verdict, cx)
+            }
+            Verdict::DeadLettered | Verdict::PayloadLost => {
+                let state = if verdict == Verdict::DeadLettered {
+                    State::Dead
+                } else {
+                    State::PayloadLost
+                };
+                if self.settle_detail(partition, origin, state, ack.at, cx) {
+                    VerdictResult::Matched
+                } else {
+                    VerdictResult::Duplicate
+                }
+            }
+            _ => self.pend(partition, origin, bound, ack, extra, cx),
+        };
+        self.count_verdict(verdict, result);
+    }
+
+    fn ack_detail(
+        &mut self,
+        partition: i32,
+        origin: i64,
+        ack: &AckRecord,
+        verdict: Verdict,
+        cx: &mut Cx<'_>,
+    ) -> VerdictResult {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return VerdictResult::Unknown;
+        };
+        let Some(detail) = p.details.get(&origin) else {
+            return VerdictResult::Unknown;
+        };
+        match detail.phase {
+            Phase::Settled(State::Dead | State::PayloadLost) => {
+                if let Some(kept) = self
+                    .settled
+                    .find_eventful(LogPosition::new(partition, origin))
+                {
+                    kept.message.late_ack = true;
+                }
+                VerdictResult::Late
+            }
+            Phase::Settled(_) => VerdictResult::Duplicate,
+            // A dead letter on its way: if it turns out durable, it outranks the ACK.
+            Phase::Publishing {
+                fate: super::detail::Fate::Dead(_),
+                ..
+            }
+            | Phase::SettlementDue(_)
+            | Phase::Settling { .. } => {
+                p.update(origin, |d| {
+                    d.ack_beside_death.get_or_insert(ack.at);
+                });
+                VerdictResult::Late
+            }
+            _ => {
+                self.settle_detail(partition, origin, settled_as(verdict), ack.at, cx);
+                VerdictResult::Matched
+            }
+        }
+    }
+
+    /// A nack, reject, extend or operator's decision: kept until it is acted upon, if it still can be.
+    fn pend(
+        &mut self,
+        partition: i32,
+        origin: i64,
+        bound: Bound,
+        ack: &AckRecord,
+        extra: &AckExtra,
+        cx: &mut Cx<'_>,
+    ) -> VerdictResult {
+        let verdict = extra.verdict;
+        let operators = verdict.is_coordinators();
+        let policy = self.policy.clone();
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return VerdictResult::Unknown;
+        };
+        let Some(detail) = p.details.get(&origin) else {
+            return VerdictResult::Unknown;
+        };
+        if detail.is_settled() {
+            return VerdictResult::Duplicate;
+        }
+        let current = match bound {
+            Bound::Attempt(n) => n == detail.attempt,
+            // It must not be able to be about an older delivery.
+            Bound::Unbound => detail.deliveries.len() <= 1,
+        };
+        // The next attempt is on its way already, or the message is dying: too late for this one.
+        let waits = matches!(
+            detail.phase,
+            Phase::Waiting | Phase::Fetching(_) | Phase::Parked | Phase::Overdue
+        ) && detail.pending_attempt <= detail.attempt
+            && detail.doomed.is_none();
+        if !current || !waits {
+            return VerdictResult::Stale;
+        }
+        if detail.phase == Phase::Parked && !operators {
+            return VerdictResult::Stale;
+        }
+        if let Some(pending) = &detail.pending {
+            if pending.at == ack.at {
+                return VerdictResult::Duplicate;
+            }
+            let (old, new) = (strength(pending.verdict), strength(verdict));
+            // An operator may overrule what is equally strong.
+            if old > new || (old == new && old > 1 && !operators) {
+                return if old == new {
+                    VerdictResult::Duplicate
+                } else {
+                    VerdictResult::Stale
+                };
+            }
+        }
+        let attempt = detail.attempt;
+        let own = detail.own_timeout_ms;
+        let mono = cx.mono;
+        let asked_ms = extra.delay_ms.map(|ms| ms.min(policy.delay_max_ms));
+        let fetching = matches!(detail.phase, Phase::Fetching(_));
+        let observing = policy.observe_only;
+        let seed = cx.seed;
+        p.update(origin, |d| {
+            match verdict {
+                Verdict::Nack | Verdict::OperatorNack => {
+                    let wait = asked_ms
+                        .unwrap_or_else(|| schedule::nack_wait_ms(&policy, attempt, seed, origin));
+                    d.deadline = Some(mono + wait as i64);
+                }
+                Verdict::Extend | Verdict::OperatorExtend => {
+                    let wait = asked_ms
+                        .unwrap_or_else(|| schedule::wait_ms(&policy, own, attempt, seed, origin));
+                    let old = d.deadline.unwrap_or(mono).max(mono);
+                    let room = policy.delay_max_ms.saturating_sub(d.extended_ms) as i64;
+                    // Restarting the wait never shortens it below what stands, unless it names a delay.
+                    let wanted = mono + wait as i64;
+                    let new = wanted.min(old.saturating_add(room));
+                    d.extended_ms += u64::try_from(new - old).unwrap_or(0);
+                    d.deadline = Some(new);
+                }
+                _ => d.deadline = Some(mono),
+            }
+            if !(observing && d.phase == Phase::Overdue) {
+                d.phase = Phase::Waiting;
+            }
+            d.reason.clone_from(&extra.reason);
+            d.pending = Some(Pending {
+                verdict,
+                at: ack.at,
+                delay_ms: extra.delay_ms,
+                reason: extra.reason.clone(),
+            });
+        });
+        if fetching {
+            self.release(partition, origin, cx, true);
+        }
+        VerdictResult::Matched
+    }
+
+    /// Orphans: early ACKs that have found no message by the fence that was asked after them.
+    pub fn drop_orphans(&mut self, fence: Option<(u64, &[(i32, i64)])>, cx: &mut Cx<'_>) {
+        let mut plain: Vec<LogPosition> = Vec::new();
+        let mut others = Vec::new();
+        let end_of = |partition: i32| {
+            fence.map(|(round, ends)| {
+                let end = ends.iter().find(|(p, _)| *p == partition);
+                (round, end.map_or(0, |(_, end)| *end))
+            })
+        };
+        for (number, p) in &mut self.partitions {
+            if p.early.is_empty() {
+                continue;
+            }
+            let (offsets, rest) = p.early.take_orphans(p.applied, end_of(*number));
+            plain.extend(offsets.into_iter().map(|o| LogPosition::new(*number, o)));
+            others.extend(rest);
+        }
+        for (number, early) in &mut self.early_elsewhere {
+            let (offsets, rest) = early.take_orphans(i64::MIN, end_of(*number));
+            plain.extend(offsets.into_iter().map(|o| LogPosition::new(*number, o)));
+            others.extend(rest);
+        }
+        self.early_elsewhere.retain(|_, early| !early.is_empty());
+        if let Some((round, ends)) = fence {
+            self.early_by_id.fence(round, ends);
+        }
+        let partitions = &self.partitions;
+        others.extend(
+            self.early_by_id
+                .take_orphans(|n| partitions.get(&n).map(|p| p.applied)),
+        );
+        for at in plain {
+            self.count_verdict(Verdict::Ack, VerdictResult::Unknown);
+            let target = format!("{}/{}/{}", self.settings.name, at.partition, at.offset);
+            self.push_unmatched(UnmatchedAck {
+                ack: self.settings.ack,
+                at: LogPosition::new(-1, -1),
+                seen_wall_ms: cx.now.wall_ms,
+                target: target.into(),
+                verdict: Verdict::Ack,
+                result: VerdictResult::Unknown,
+                detail: "no record stands at this position",
+            });
+        }
+        for ack in others {
+            let verdict = ack.extra.as_deref().unwrap_or(&PLAIN).verdict;
+            self.count_verdict(verdict, VerdictResult::Unknown);
+            self.keep_unmatched(
+                &ack,
+                VerdictResult::Unknown,
+                "no outstanding message has it; if its message was settled before, it is a duplicate",
+                cx,
+            );
+        }
+    }
+
+    /// Early ACKs that waited for a partition that is ours now.
+    pub fn adopt_early(&mut self, partition: i32) {
+        if let Some(early) = self.early_elsewhere.remove(&partition)
+            && let Some(p) = self.partitions.get_mut(&partition)
+        {
+            p.early = early;
+        }
+    }
+
+    fn count_other_invalid(&mut self, verdict: Verdict, why: &'static str) {
+        if why == super::record::UNKNOWN_VERDICT {
+            let other = Verdict::ALL.len();
+            let invalid = VerdictResult::ALL
+                .iter()
+                .position(|r| *r == VerdictResult::Invalid)
+                .unwrap_or(0);
+            self.counters.verdicts[other][invalid] += 1;
+        } else {
+            self.count_verdict(verdict, VerdictResult::Invalid);
+        }
+    }
+
+    fn keep_unmatched(
+        &mut self,
+        ack: &AckRecord,
+        result: VerdictResult,
+        detail: &'static str,
+        cx: &Cx<'_>,
+    ) {
+        let target = match &ack.target {
+            AckTarget::Position {
+                partition, offset, ..
+            } => format!("{}/{partition}/{offset}", self.settings.name).into(),
+            AckTarget::Id { id, .. } => id.clone(),
+            AckTarget::Nothing { text } => text.clone(),
+        };
+        self.push_unmatched(UnmatchedAck {
+            ack: self.settings.ack,
+            at: ack.at,
+            seen_wall_ms: cx.now.wall_ms,
+            target,
+            verdict: ack.extra.as_deref().unwrap_or(&PLAIN).verdict,
+            result,
+            detail,
+        });
+    }
+
+    fn push_unmatched(&mut self, ack: UnmatchedAck) {
+        if self.unmatched.len() >= UNMATCHED_MAX {
+            self.unmatched.pop_front();
+        }
+        self.unmatched.push_back(ack);
+    }
+}
+
+const fn settled_as(verdict: Verdict) -> State {
+    match verdict {
+        Verdict::OperatorAck => State::OperatorAcked,
+        _ => State::Acked,
+    }
+}

@@ -1,0 +1,181 @@
+//! What users ask: answered from the core's snapshots, on the engine's thread, each bounded in work.
+
+use tokio::sync::oneshot;
+
+use super::engine::{Engine, Submitted};
+use super::input::FetchFor;
+use super::state::{StateWrite, Wish};
+use crate::clock;
+use crate::core::view::{Lookup, OperatorReply};
+use crate::core::{Event, LogPosition, TopicIx};
+use crate::ports::{ApiRequest, OwnedRecord, Refusal, Stats};
+
+impl Engine {
+    pub(super) fn answer(&mut self, request: ApiRequest) {
+        let now = clock::now();
+        // Whoever asked may have gone away: that is not an error.
+        match request {
+            ApiRequest::Topics { reply } => {
+                let _ = reply.send(self.coordinator.topic_views(now));
+            }
+            ApiRequest::Messages { filter, reply } => {
+                let answer = match self.coordinator.recovering() {
+                    Some(progress) => Err(Refusal::Recovering(progress)),
+                    None => Ok(self.coordinator.messages(&filter, now)),
+                };
+                let _ = reply.send(answer);
+            }
+            ApiRequest::Message { topic, at, reply } => {
+                let answer = match self.coordinator.recovering() {
+                    Some(progress) => Err(Refusal::Recovering(progress)),
+                    None => Ok(self.coordinator.lookup(topic, at, now)),
+                };
+                let _ = reply.send(answer);
+            }
+            ApiRequest::Payload { topic, at, reply } => self.payload(topic, at, reply),
+            ApiRequest::Act {
+                topic,
+                at,
+                action,
+                actor,
+                reason,
+                reply,
+            } => {
+                self.next_token += 1;
+                let request = self.next_token;
+                self.operators.insert(request, reply);
+                self.handle(Event::Operator {
+                    request,
+                    msg: at,
+                    topic,
+                    action,
+                    actor: actor.into(),
+                    reason: reason.map(Into::into),
+                });
+            }
+            ApiRequest::PatchPolicy {
+                topic,
+                patch,
+                apply_pending,
+                reply,
+            } => {
+                let merged = self.state.overrides(topic).merged(&patch);
+                let problems = self.policy_problems(topic, &merged);
+                if !problems.is_empty() {
+                    let _ = reply.send(Err(Refusal::BadPolicy(problems)));
+                    return;
+                }
+                self.write_state(topic, Wish::Policy(merged, apply_pending), reply);
+            }
+            ApiRequest::ResetPolicy { topic, reply } => {
+                self.write_state(topic, Wish::Policy(Default::default(), false), reply);
+            }
+            ApiRequest::Pause {
+                topic,
+                paused,
+                reply,
+            } => self.write_state(topic, Wish::Pause(paused), reply),
+            ApiRequest::Unmatched { limit, reply } => {
+                let _ = reply.send(self.coordinator.unmatched(limit));
+            }
+            ApiRequest::Stats { reply } => {
+                let _ = reply.send(Stats {
+                    ready: self.coordinator.is_ready(),
+                    recovering: self.coordinator.recovering(),
+                    outstanding: self.coordinator.outstanding(),
+                    kafka_trouble: self.hands.trouble(),
+                    ..self.stats.clone()
+                });
+            }
+        }
+    }
+
+    fn policy_problems(
+        &self,
+        topic: TopicIx,
+        patch: &crate::core::PolicyPatch,
+    ) -> Vec<(String, String)> {
+        let config = &self.names.config.topics[usize::from(topic.0)];
+        let policy = config.policy.patched(patch);
+        let mut problems: Vec<(String, String)> = crate::config::policy_keys::validate(&policy)
+            .into_iter()
+            .map(|(key, problem)| (key.to_owned(), problem))
+            .collect();
+        let taken = [&config.name, &config.ack_topic];
+        if let Some(dead_letter) = &policy.dead_letter
+            && taken.iter().any(|name| name.as_str() == &**dead_letter)
+        {
+            let problem = "is the source or the ack topic: name another".to_owned();
+            problems.push(("dead_letter".to_owned(), problem));
+        }
+        problems
+    }
+
+    fn payload(
+        &mut self,
+        topic: TopicIx,
+        at: LogPosition,
+        reply: oneshot::Sender<Result<OwnedRecord, Refusal>>,
+    ) {
+        if let Some(progress) = self.coordinator.recovering() {
+            let _ = reply.send(Err(Refusal::Recovering(progress)));
+            return;
+        }
+        let Some((offset, len, digest)) = self.coordinator.payload_of(topic, at) else {
+            let why = match self.coordinator.lookup(topic, at, clock::now()) {
+                Lookup::Found(_) | Lookup::Settled => {
+                    "the message is settled; its record is not looked up any more"
+                }
+                Lookup::Untracked | Lookup::NoSuchPartition => "no message is tracked there",
+            };
+            let _ = reply.send(Err(Refusal::PayloadGone(why.to_owned())));
+            return;
+        };
+        self.next_token += 1;
+        self.payload_calls
+            .insert(self.next_token, (reply, (len, digest)));
+        let name = self.names.topic(topic).to_owned();
+        let purpose = FetchFor::Api(self.next_token);
+        self.hands.fetch(purpose, &name, at.partition, offset);
+    }
+
+    fn write_state(
+        &mut self,
+        topic: TopicIx,
+        wish: Wish,
+        reply: oneshot::Sender<Result<(), Refusal>>,
+    ) {
+        let name = self.names.topic(topic).to_owned();
+        let record = self.state.record(&self.names, &name, &wish, clock::wall_ms());
+        let write = StateWrite { topic, wish, reply };
+        self.submit(Submitted::State(write), record);
+    }
+
+    /// A record on the state topic is durable, or not: only then does what it says hold.
+    pub(super) fn state_written(
+        &mut self,
+        write: StateWrite,
+        outcome: crate::core::event::PublishOutcome,
+    ) {
+        use crate::core::event::PublishOutcome;
+        let answer = match outcome {
+            PublishOutcome::Durable(_) => Ok(()),
+            PublishOutcome::Ambiguous(why) => Err(Refusal::UnknownOutcome(why.into())),
+            PublishOutcome::Refused(why) => Err(Refusal::Kafka(why.into())),
+            PublishOutcome::TooLarge => Err(Refusal::Kafka("the record is too large".to_owned())),
+        };
+        if answer.is_ok() {
+            let event = self.state.accept(write.topic, write.wish);
+            self.handle(event);
+        }
+        let _ = write.reply.send(answer);
+    }
+
+    /// Operators whose decision cannot be reported on any more are told so.
+    pub(super) fn give_up_operators(&mut self) {
+        for (_, reply) in self.operators.drain() {
+            let why = "the service is stopping".into();
+            let _ = reply.send(OperatorReply::UnknownOutcome(why));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Writes checkpoints on a thread of its own, so that neither readers nor retries ever wait for the disk.
+//!
+//! What cannot be written is said, and tried again whole: the core is told, and hands out everything the next time. A
+//! store that is broken is moved aside and begun anew; it is a view, and losing it loses no message.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use super::input::{CheckpointDone, Input};
+use crate::clock;
+use crate::ports::{Checkpoint, Store, StoreError, StoreIdentity};
+
+/// Opens the store again after it was moved aside.
+pub type Reopen = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
+
+enum Order {
+    Write(Checkpoint),
+    Identity(StoreIdentity),
+}
+
+/// The writing thread's handle. One checkpoint is under way at most.
+pub struct Checkpoints {
+    orders: Option<SyncSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// # Errors
+    /// No thread could be started.
+    pub fn spawn(
+        store: Box<dyn Store>,
+        reopen: Reopen,
+        inputs: SyncSender<Input>,
+    ) -> std::io::Result<Self> {
+        let (orders, received) = sync_channel(2);
+        let thread = std::thread::Builder::new()
+            .name("checkpoints".into())
+            .spawn(move || write_all(store, &reopen, &received, &inputs))?;
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands a checkpoint over; the answer comes as an input.
+    pub fn write(&self, checkpoint: Checkpoint) {
+        if let Some(orders) = &self.orders {
+            // The thread ends only with us.
+            let _ = orders.send(Order::Write(checkpoint));
+        }
+    }
+
+    pub fn set_identity(&self, identity: StoreIdentity) {
+        if let Some(orders) = &self.orders {
+            let _ = orders.send(Order::Identity(identity));
+        }
+    }
+
+    /// Ends when what was handed over is written.
+    pub fn close(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(
+    mut store: Box<dyn Store>,
+    reopen: &Reopen,
+    orders: &Receiver<Order>,
+    inputs: &SyncSender<Input>,
+) {
+    let mut identity = StoreIdentity::default();
+    while let Ok(order) = orders.recv() {
+        let checkpoint = match order {
+            Order::Identity(new) => {
+                identity = new;
+                if let Err(e) = store.set_identity(&identity) {
+                    tracing::warn!(error = %e, "the store's identity could not be written");
+                }
+                continue;
+            }
+            Order::Write(checkpoint) => checkpoint,
+        };
+        let began = clock::instant();
+        let outcome = store.write(&checkpoint);
+        let seconds = began.elapsed().as_secs_f64();
+        let broken = matches!(outcome, Err(StoreError::Broken { .. }));
+        let outcome = outcome.map(|()| CheckpointDone {
+            seconds,
+            store_size_bytes: store.size_bytes(),
+        });
+        if inputs.send(Input::Checkpointed(outcome)).is_err() {
+            return;
+        }
+        if broken {
+            drop(store);
+            match reopen() {
+                Ok(fresh) => {
+                    store = fresh;
+                    if let Err(e) = store.set_identity(&identity) {
+                        tracing::warn!(error = %e, "the new store's identity could not be written");
+                    }
+                }
+                Err(e) => {
+                    tracing::error!(error = %e, "going on without a store: a restart rebuilds everything from kafka");
+                    drain(orders);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Without a store, nothing is written; the engine hears of it only once.
+fn drain(orders: &Receiver<Order>) {
+    while orders.recv().is_ok() {}
+}
+

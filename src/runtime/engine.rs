@@ -1,0 +1,479 @@
+//! The engine: one thread that owns the coordinator, takes inputs, and carries out effects.
+//!
+//! It never waits for Kafka or the disk. What it hands out (`Hands`) comes back as inputs.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::checkpoints::Checkpoints;
+use super::input::{FetchFor, Fetched, Input};
+use super::names::Names;
+use super::outgoing::{self, Outgoing};
+use crate::clock;
+use crate::core::event::{FetchOutcome, PublishOutcome};
+use crate::core::types::AckIx;
+use crate::core::view::OperatorReply;
+use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
+use crate::ports::{Checkpoint, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
+use crate::wire::digest;
+
+/// After a SIGTERM, reports of what is in flight are waited for that long.
+const STOP_WAIT_MS: u64 = 10_000;
+/// A checkpoint that failed is tried again after this.
+const CHECKPOINT_AGAIN_MS: u64 = 10_000;
+
+/// What the engine has done: none of these may wait.
+pub trait Hands: Send {
+    fn read_source(&mut self, topic: &str, partition: i32, from: i64);
+    fn stop_source(&mut self, topic: &str, partition: i32);
+    fn pause_source(&mut self, topic: &str, partition: i32, paused: bool);
+    fn read_acks(&mut self, topic: &str, from: &[(i32, i64)], generation: u64);
+    fn ask_ack_ends(&mut self, ack: AckIx, round: u64);
+    fn ask_fence(&mut self, topic: TopicIx, round: u64);
+    fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64);
+    /// Submits at once; the report comes as [`Input::Reported`].
+    fn publish(&mut self, token: u64, record: Outgoing);
+    fn commit(&mut self, orders: Vec<CommitOrder>);
+    /// The last thing that Kafka's client complained about, if it is still news.
+    fn trouble(&self) -> Option<String>;
+    /// Ends readers; what is in flight goes on.
+    fn stop_reading(&mut self);
+}
+
+/// What the engine is made of.
+pub struct EngineParts {
+    pub names: Names,
+    pub coordinator: Coordinator,
+    pub hands: Box<dyn Hands>,
+    pub checkpoints: Option<Checkpoints>,
+    pub store_size_bytes: u64,
+    /// Runtime overrides and pauses found on the state topic.
+    pub state: super::state::KnownState,
+}
+
+/// What a submitted record was for.
+pub(super) enum Submitted {
+    Message {
+        msg: MsgRef,
+        sequence: u64,
+        /// A copy that turns out too large loses `ackwarden-deliveries` first.
+        again_without_deliveries: Option<Box<Outgoing>>,
+        /// The dead-letter topic, if it went there.
+        dead_letter: Option<String>,
+    },
+    /// A record on the state topic.
+    State(super::state::StateWrite),
+}
+
+pub struct Engine {
+    pub(super) names: Names,
+    pub(super) coordinator: Coordinator,
+    pub(super) hands: Box<dyn Hands>,
+    checkpoints: Option<Checkpoints>,
+    checkpoint_under_way: bool,
+    next_checkpoint_ms: u64,
+    pub(super) stats: Stats,
+    payloads: HashMap<MsgRef, OwnedRecord>,
+    /// What is being fetched for the core, to verify it: length and digest.
+    expected: HashMap<MsgRef, (u32, u64)>,
+    pub(super) submitted: HashMap<u64, Submitted>,
+    /// Where the last dead letter of a message went, for its settlement.
+    dead_letters: HashMap<MsgRef, String>,
+    pub(super) next_token: u64,
+    pub(super) operators: HashMap<u64, oneshot::Sender<OperatorReply>>,
+    pub(super) payload_calls:
+        HashMap<u64, (oneshot::Sender<Result<OwnedRecord, Refusal>>, (u32, u64))>,
+    pub(super) state: super::state::KnownState,
+    effects: Vec<Effect>,
+    was_ready: bool,
+}
+
+impl Engine {
+    #[must_use]
+    pub fn new(parts: EngineParts) -> Self {
+        let topics = parts.names.config.topics.len();
+        Self {
+            stats: Stats {
+                max_outstanding: parts.names.config.limits.max_outstanding,
+                consumer_lag: vec![0; topics],
+                retention_left_seconds: vec![None; topics],
+                store_size_bytes: parts.store_size_bytes,
+                ..Stats::default()
+            },
+            names: parts.names,
+            coordinator: parts.coordinator,
+            hands: parts.hands,
+            checkpoints: parts.checkpoints,
+            checkpoint_under_way: false,
+            next_checkpoint_ms: 0,
+            payloads: HashMap::new(),
+            expected: HashMap::new(),
+            submitted: HashMap::new(),
+            dead_letters: HashMap::new(),
+            next_token: 0,
+            operators: HashMap::new(),
+            payload_calls: HashMap::new(),
+            state: parts.state,
+            effects: Vec::new(),
+            was_ready: false,
+        }
+    }
+
+    /// Runs until [`Input::Stop`], or until nobody can send any more; then stops in order, bounded in time.
+    pub fn run(mut self, inputs: &Receiver<Input>) {
+        for event in self.state.initial_events() {
+            self.handle(event);
+        }
+        loop {
+            let now = clock::now();
+            let wait = self
+                .coordinator
+                .next_wakeup_ms(now)
+                .saturating_sub(now.mono_ms);
+            match inputs.recv_timeout(Duration::from_millis(wait.clamp(1, 100))) {
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Timeout) => self.handle(Event::Tick),
+            }
+            self.checkpoint_if_due();
+            self.say_ready();
+        }
+        self.stop(inputs);
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Event(event) => self.handle(event),
+            Input::Api(request) => self.answer(request),
+            Input::Fetched { purpose, result } => self.fetched(purpose, result),
+            Input::Reported { token, outcome } => self.reported(token, outcome),
+            Input::Checkpointed(outcome) => self.checkpointed(outcome),
+            Input::Lag {
+                consumer_lag,
+                retention_left_seconds,
+            } => {
+                self.stats.consumer_lag = consumer_lag;
+                self.stats.retention_left_seconds = retention_left_seconds;
+            }
+            Input::Stop => {}
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
+        self.handle_at(event, clock::now());
+    }
+
+    fn handle_at(&mut self, event: Event, now: Now) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.coordinator.handle_event(event, now, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(effect);
+        }
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::ReadSource {
+                topic,
+                partition,
+                from,
+            } => {
+                let topic = self.names.topic(topic).to_owned();
+                self.hands.read_source(&topic, partition, from);
+            }
+            Effect::StopSource { topic, partition } => {
+                let topic = self.names.topic(topic).to_owned();
+                self.hands.stop_source(&topic, partition);
+            }
+            Effect::PauseSource { topic, partition } => {
+                let topic = self.names.topic(topic).to_owned();
+                self.hands.pause_source(&topic, partition, true);
+            }
+            Effect::ResumeSource { topic, partition } => {
+                let topic = self.names.topic(topic).to_owned();
+                self.hands.pause_source(&topic, partition, false);
+            }
+            Effect::ReadAcks {
+                ack,
+                from,
+                generation,
+            } => {
+                let topic = self.names.ack_topic(ack).to_owned();
+                self.hands.read_acks(&topic, &from, generation);
+            }
+            Effect::AskAckEnds { ack, round } => self.hands.ask_ack_ends(ack, round),
+            Effect::AskFence { topic, round } => self.hands.ask_fence(topic, round),
+            Effect::FetchPayload {
+                msg,
+                offset,
+                len,
+                digest,
+            } => {
+                self.expected.insert(msg, (len, digest));
+                let topic = self.names.topic(msg.topic).to_owned();
+                let purpose = FetchFor::Message(msg);
+                self.hands.fetch(purpose, &topic, msg.partition, offset);
+            }
+            Effect::DiscardPayload { msg } => {
+                self.payloads.remove(&msg);
+                self.expected.remove(&msg);
+            }
+            Effect::Publish(publish) => self.publish(publish),
+            Effect::Commit(orders) => self.hands.commit(orders),
+            Effect::Reply { request, reply } => {
+                if let Some(call) = self.operators.remove(&request) {
+                    // Who asked may have gone away.
+                    let _ = call.send(reply);
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, publish: crate::core::Publish) {
+        let msg = publish.msg;
+        let payload = self.payloads.remove(&msg);
+        let dead_letter = match &publish.what {
+            Publication::DeadLetter { topic, .. } => Some(topic.to_string()),
+            _ => None,
+        };
+        let at = match publish.what {
+            Publication::Verdict { .. } => self.dead_letters.remove(&msg),
+            _ => None,
+        };
+        let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
+        let again = matches!(publish.what, Publication::Copy(_)).then(|| Box::new(record.clone()));
+        self.submit(
+            Submitted::Message {
+                msg,
+                sequence: publish.sequence,
+                again_without_deliveries: again,
+                dead_letter,
+            },
+            record,
+        );
+    }
+
+    pub(super) fn submit(&mut self, what: Submitted, record: Outgoing) {
+        self.next_token += 1;
+        self.submitted.insert(self.next_token, what);
+        self.hands.publish(self.next_token, record);
+    }
+
+    fn reported(&mut self, token: u64, outcome: PublishOutcome) {
+        match self.submitted.remove(&token) {
+            None => {}
+            Some(Submitted::State(write)) => self.state_written(write, outcome),
+            Some(Submitted::Message {
+                msg,
+                sequence,
+                again_without_deliveries,
+                dead_letter,
+            }) => {
+                if let (PublishOutcome::TooLarge, Some(mut record)) =
+                    (&outcome, again_without_deliveries)
+                {
+                    let with = record.headers.len();
+                    record.headers = crate::wire::copy::without_deliveries(record.headers);
+                    if record.headers.len() < with {
+                        let what = Submitted::Message {
+                            msg,
+                            sequence,
+                            again_without_deliveries: None,
+                            dead_letter: None,
+                        };
+                        self.submit(what, *record);
+                        return;
+                    }
+                }
+                if let (Some(topic), PublishOutcome::Durable(at)) = (dead_letter, &outcome)
+                    && at.offset >= 0
+                {
+                    let at = outgoing::dead_letter_position(&topic, at.partition, at.offset);
+                    self.dead_letters.insert(msg, at);
+                }
+                if let PublishOutcome::Refused(why) = &outcome {
+                    tracing::warn!(
+                        topic = self.names.topic(msg.topic),
+                        partition = msg.partition,
+                        offset = msg.origin,
+                        %why,
+                        "kafka refused a record; it is tried again"
+                    );
+                }
+                self.handle(Event::Published {
+                    msg,
+                    sequence,
+                    outcome,
+                });
+            }
+        }
+    }
+
+    fn fetched(&mut self, purpose: FetchFor, result: Fetched) {
+        let msg = match purpose {
+            FetchFor::Api(call) => {
+                if let Some((reply, (len, wanted))) = self.payload_calls.remove(&call) {
+                    let _ = reply.send(match result {
+                        Fetched::Record(record) => verified(*record, len, wanted)
+                            .map_err(Refusal::PayloadGone),
+                        Fetched::Gone(why) => Err(Refusal::PayloadGone(why)),
+                        Fetched::Failed(why) => Err(Refusal::Kafka(why)),
+                    });
+                }
+                return;
+            }
+            FetchFor::Message(msg) => msg,
+        };
+        // Discarded meanwhile: settled, or asked for anew.
+        let Some((len, wanted)) = self.expected.remove(&msg) else {
+            return;
+        };
+        let outcome = match result {
+            Fetched::Record(record) => match verified(*record, len, wanted) {
+                Ok(record) => {
+                    let headers = record.headers.iter();
+                    let bytes: usize = headers
+                        .map(|(n, v)| n.len() + v.as_ref().map_or(0, Vec::len))
+                        .sum();
+                    let size_bytes = u32::try_from(bytes).unwrap_or(u32::MAX).saturating_add(len);
+                    self.payloads.insert(msg, record);
+                    FetchOutcome::Found { size_bytes }
+                }
+                Err(why) => FetchOutcome::Gone(why.into()),
+            },
+            Fetched::Gone(why) => FetchOutcome::Gone(why.into()),
+            Fetched::Failed(why) => FetchOutcome::Failed(why.into()),
+        };
+        self.handle(Event::Fetched { msg, outcome });
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let now = clock::now();
+        if self.checkpoint_under_way || now.mono_ms < self.next_checkpoint_ms {
+            return;
+        }
+        self.checkpoint(now);
+    }
+
+    fn checkpoint(&mut self, now: Now) {
+        let Some(checkpoints) = &self.checkpoints else {
+            return;
+        };
+        if !self.coordinator.is_ready() {
+            return;
+        }
+        let every = self.names.config.store.checkpoint_interval.as_millis();
+        self.next_checkpoint_ms = now.mono_ms + u64::try_from(every).unwrap_or(1_000);
+        let partitions: Vec<PartitionDelta> = self
+            .coordinator
+            .take_checkpoint(now)
+            .into_iter()
+            .map(|(topic, partition, change)| PartitionDelta {
+                topic: self.names.topic(topic).to_owned(),
+                partition,
+                header: change.header,
+                blocks: change.blocks,
+                details: change.details,
+                details_gone: change.details_gone,
+                replace: change.replace,
+            })
+            .collect();
+        if partitions.is_empty() {
+            return;
+        }
+        self.checkpoint_under_way = true;
+        checkpoints.write(Checkpoint { partitions });
+    }
+
+    fn checkpointed(&mut self, outcome: Result<super::input::CheckpointDone, StoreError>) {
+        self.checkpoint_under_way = false;
+        match outcome {
+            Ok(done) => {
+                if self.stats.store_trouble.take().is_some() {
+                    tracing::info!("checkpoints are written again");
+                }
+                self.stats.checkpoints += 1;
+                self.stats.checkpoint_seconds_last = done.seconds;
+                self.stats.checkpoint_seconds_sum += done.seconds;
+                self.stats.store_size_bytes = done.store_size_bytes;
+            }
+            Err(error) => {
+                if self.stats.store_trouble.is_none() {
+                    tracing::warn!(%error, "no checkpoint was written; nothing is lost: a restart reads more of kafka");
+                }
+                self.stats.store_trouble = Some(error.to_string());
+                self.coordinator.checkpoint_failed();
+                self.next_checkpoint_ms = clock::now().mono_ms + CHECKPOINT_AGAIN_MS;
+            }
+        }
+    }
+
+    fn say_ready(&mut self) {
+        let ready = self.coordinator.is_ready();
+        if ready && !self.was_ready {
+            tracing::info!(
+                outstanding = self.coordinator.outstanding(),
+                "ready: partitions are assigned and rebuilt"
+            );
+        }
+        self.was_ready = ready;
+    }
+
+    /// Stop firing, wait for reports, checkpoint, commit, close: bounded in time.
+    fn stop(mut self, inputs: &Receiver<Input>) {
+        tracing::info!("stopping: no more retries; waiting for what is in flight");
+        self.handle(Event::Stop);
+        let until = clock::now().mono_ms + STOP_WAIT_MS;
+        while !self.submitted.is_empty() && clock::now().mono_ms < until {
+            match inputs.recv_timeout(Duration::from_millis(50)) {
+                Ok(Input::Api(_)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(input) => self.take(input),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.hands.stop_reading();
+        if !self.submitted.is_empty() {
+            tracing::warn!(
+                records = self.submitted.len(),
+                "kafka has not reported on all that was in flight; the next start sorts it out"
+            );
+        }
+        while self.checkpoint_under_way && clock::now().mono_ms < until {
+            match inputs.recv_timeout(Duration::from_millis(50)) {
+                Ok(Input::Checkpointed(outcome)) => self.checkpointed(outcome),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.checkpoint(clock::now());
+        // The last low-water marks: a commit's turn comes with the tick.
+        let now = clock::now();
+        let later = Now {
+            mono_ms: now.mono_ms + 3_600_000,
+            ..now
+        };
+        self.handle_at(Event::Tick, later);
+        if let Some(mut checkpoints) = self.checkpoints.take() {
+            // What it says after this, nobody hears: let it not wait for us.
+            while inputs.try_recv().is_ok() {}
+            checkpoints.close();
+        }
+    }
+}
+
+/// The record, if it is the one that was read: length and digest of key and value.
+fn verified(record: OwnedRecord, len: u32, wanted: u64) -> Result<OwnedRecord, String> {
+    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+    if digest::size(key, value) == len && digest::digest(key, value) == wanted {
+        Ok(record)
+    } else {
+        Err(format!(
+            "another record stands at offset {} of partition {}: the topic was made anew",
+            record.offset, record.partition
+        ))
+    }
+}

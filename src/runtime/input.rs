@@ -1,0 +1,54 @@
+//! Everything that can wake the engine.
+
+use crate::core::event::PublishOutcome;
+use crate::core::{Event, MsgRef};
+use crate::ports::{ApiRequest, OwnedRecord, StoreError};
+
+/// How many inputs may wait; a reader's batch is one. Past it, readers wait: that is the back-pressure.
+pub const INPUTS_MAX: usize = 64;
+
+#[derive(Debug)]
+pub enum Input {
+    Event(Event),
+    Api(ApiRequest),
+    /// A payload that the core asked for, or why not.
+    Fetched {
+        purpose: FetchFor,
+        result: Fetched,
+    },
+    /// What became of a record that was handed to the producer.
+    Reported {
+        token: u64,
+        outcome: PublishOutcome,
+    },
+    /// The checkpoint is written, or not.
+    Checkpointed(Result<CheckpointDone, StoreError>),
+    /// Records in Kafka that are not read yet, by topic; and seconds until retention reaches the low-water mark.
+    Lag {
+        consumer_lag: Vec<u64>,
+        retention_left_seconds: Vec<Option<f64>>,
+    },
+    /// End in order.
+    Stop,
+}
+
+/// Who wants a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FetchFor {
+    Message(MsgRef),
+    /// A user looks at it; the number of the request.
+    Api(u64),
+}
+
+#[derive(Debug)]
+pub enum Fetched {
+    Record(Box<OwnedRecord>),
+    Gone(String),
+    Failed(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct CheckpointDone {
+    pub seconds: f64,
+    pub store_size_bytes: u64,
+}

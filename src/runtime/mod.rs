@@ -1,0 +1,22 @@
+//! Events in, effects out: the only place where the core meets Kafka, the store and the API.
+//!
+//! One thread owns the coordinator (`engine`); it never waits for Kafka or for the disk. Readers hand it batches over a
+//! bounded channel, so that a slow core slows the readers down; look-ups, payload fetches, commits and checkpoints are
+//! done on threads of their own and come back as inputs.
+
+mod api;
+mod checkpoints;
+mod engine;
+mod input;
+mod names;
+mod outgoing;
+mod sinks;
+mod state;
+
+pub use checkpoints::{Checkpoints, Reopen};
+pub use engine::{Engine, EngineParts, Hands};
+pub use input::{FetchFor, Fetched, INPUTS_MAX, Input};
+pub use names::Names;
+pub use outgoing::Outgoing;
+pub use sinks::{AckSink, SourceSink};
+pub use state::KnownState;

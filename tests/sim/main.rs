@@ -1,0 +1,47 @@
+//! A seeded simulation of the core in a world of faults. `SIM_SEED=n cargo test --test sim` repeats one run exactly;
+//! `SIM_RUNS=n` makes it longer.
+
+mod judge;
+mod rng;
+mod world;
+
+use world::World;
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn run(seed: u64) -> World {
+    let mut world = World::new(seed);
+    world.run();
+    assert!(
+        world.violations.is_empty(),
+        "seed {seed}: {:#?}\n{:?}\npolicy {:?}",
+        &world.violations[..world.violations.len().min(5)],
+        world.faults,
+        world.policy,
+    );
+    world
+}
+
+#[test]
+fn nothing_is_lost_and_nothing_is_resent_in_vain_whatever_goes_wrong() {
+    if let Some(seed) = from_env("SIM_SEED") {
+        run(seed);
+        return;
+    }
+    let runs = from_env("SIM_RUNS").unwrap_or(400);
+    let mut total = world::Seen::default();
+    for seed in 0..runs {
+        let seen = run(seed).seen;
+        total.crashes += seen.crashes;
+        total.republished += seen.republished;
+        total.dead += seen.dead;
+        total.ambiguous += seen.ambiguous;
+        total.events += seen.events;
+    }
+    println!("{runs} runs: {total:?}");
+    // A world in which nothing happens would prove nothing.
+    assert!(total.crashes > runs / 4 && total.republished > runs && total.dead > runs / 4);
+    assert!(total.ambiguous > runs / 4);
+}

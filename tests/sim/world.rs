@@ -1,0 +1,759 @@
+//! The world of one run: logs, a Service B, a coordinator that dies, and reports that get lost. Everything is drawn
+//! from one seed; nothing in here trusts the core.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ackwarden::core::effect::{DeadLetterPayload, Headers};
+use ackwarden::core::event::{Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::image::{PartitionChange, PartitionImage};
+use ackwarden::core::record::SourceExtra;
+use ackwarden::core::types::LOG_START;
+use ackwarden::core::{
+    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Assignment, Coordinator, CopyMark, CoreLimits,
+    Effect, Event, LogPosition, MsgRef, Now, Policy, Publication, SourceBatch, SourceRecord,
+    TopicIx, TopicSettings, Verdict,
+};
+
+use crate::rng::Rng;
+
+pub const PARTITIONS: i32 = 2;
+pub const ACK_PARTITIONS: i32 = 2;
+const T: TopicIx = TopicIx(0);
+const A: AckIx = AckIx(0);
+
+/// How often what goes wrong, in a thousand; drawn anew for each seed, so that some runs are calm and some are not.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    pub b_crashes: u64,
+    pub b_nacks: u64,
+    pub b_rejects: u64,
+    pub b_acks_twice: u64,
+    pub b_acks_late: u64,
+    pub coordinator_crashes: u64,
+    pub store_lost: u64,
+    pub ambiguous: u64,
+    pub refused: u64,
+    pub reader_stalls: u64,
+    pub markers: u64,
+    pub by_id: u64,
+}
+
+impl Faults {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut rate = |max: u64| if rng.chance(400) { 0 } else { rng.below(max) };
+        Self {
+            b_crashes: rate(200),
+            b_nacks: rate(100),
+            b_rejects: rate(40),
+            b_acks_twice: rate(200),
+            b_acks_late: rate(200),
+            coordinator_crashes: rate(15),
+            store_lost: rate(1000),
+            ambiguous: rate(200),
+            refused: rate(100),
+            reader_stalls: rate(300),
+            markers: rate(200),
+            by_id: rate(1000),
+        }
+    }
+
+    fn stop(&mut self) {
+        *self = Self {
+            b_crashes: 0,
+            b_nacks: 0,
+            b_rejects: 0,
+            b_acks_twice: 0,
+            b_acks_late: 0,
+            coordinator_crashes: 0,
+            store_lost: 0,
+            ambiguous: 0,
+            refused: 0,
+            reader_stalls: 0,
+            markers: 0,
+            by_id: self.by_id,
+        };
+    }
+}
+
+/// A record of the source; `None` in the log is a marker.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Which of A's messages it is (a copy has its original's).
+    pub message: u64,
+    pub attempt: u32,
+    pub copy: Option<Headers>,
+    pub at_ms: u64,
+    /// Which life of the coordinator sent it; 0: A.
+    pub incarnation: u64,
+    /// A copy that landed in a later life of the coordinator, which could not know it for its own any more. It is tracked as a message of its own, and what B says of it is about that.
+    pub estranged: bool,
+    /// It was reported ambiguous and landed later: its twin does not name it among its deliveries, nor it its twin.
+    pub late_twin: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Acked {
+    pub record: AckRecord,
+    pub message: Option<u64>,
+    pub verdict: Verdict,
+    pub at_ms: u64,
+    /// It names an estranged copy by its position.
+    pub estranged: bool,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Seen {
+    pub crashes: u64,
+    pub republished: u64,
+    pub dead: u64,
+    pub ambiguous: u64,
+    pub events: u64,
+}
+
+pub struct World {
+    pub rng: Rng,
+    pub faults: Faults,
+    pub now_ms: u64,
+    pub source: Vec<Vec<Option<Sent>>>,
+    pub acks: Vec<Vec<Option<Acked>>>,
+    pub dead_letters: Vec<(u64, u32)>,
+    /// Offsets that a stopped broker appends later.
+    limbo: Vec<(u64, i32, Sent)>,
+    b_position: Vec<usize>,
+    /// B's ACKs that are yet to be sent: (when, partition, offset).
+    b_pending: Vec<(u64, i32, i64)>,
+    core: Coordinator,
+    up: bool,
+    restart_at: u64,
+    /// Reading, by partition.
+    source_reader: BTreeMap<i32, i64>,
+    ack_reader: BTreeMap<i32, i64>,
+    ack_generation: u64,
+    paused: BTreeSet<i32>,
+    pub committed: BTreeMap<i32, (i64, Vec<(i32, i64)>)>,
+    store: HashMap<i32, PartitionImage>,
+    inbox: Vec<(u64, Event)>,
+    pub policy: Policy,
+    pub to_send: u64,
+    pub sent: u64,
+    pub seen: Seen,
+    pub incarnation: u64,
+    pub violations: Vec<String>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let faults = Faults::draw(&mut rng);
+        let policy = Policy {
+            timeout_ms: 500 + rng.below(1_000),
+            backoff: 1.5,
+            timeout_max_ms: 4_000,
+            jitter: 0.1,
+            max_attempts: 1 + rng.below(5) as u32,
+            nack_delay_ms: 100,
+            delay_max_ms: 10_000,
+            dead_letter: Some("dlq".into()),
+            retry_rate: 0,
+            ..Policy::default()
+        };
+        let to_send = 20 + rng.below(150);
+        let mut world = Self {
+            core: coordinator(&policy, seed),
+            rng,
+            faults,
+            now_ms: 1,
+            source: vec![Vec::new(); PARTITIONS as usize],
+            acks: vec![Vec::new(); ACK_PARTITIONS as usize],
+            dead_letters: Vec::new(),
+            limbo: Vec::new(),
+            b_position: vec![0; PARTITIONS as usize],
+            b_pending: Vec::new(),
+            up: false,
+            restart_at: 0,
+            source_reader: BTreeMap::new(),
+            ack_reader: BTreeMap::new(),
+            ack_generation: 0,
+            paused: BTreeSet::new(),
+            committed: (0..PARTITIONS)
+                .map(|p| (p, (0, (0..ACK_PARTITIONS).map(|a| (a, 0)).collect())))
+                .collect(),
+            store: HashMap::new(),
+            inbox: Vec::new(),
+            policy,
+            to_send,
+            sent: 0,
+            seen: Seen::default(),
+            incarnation: 0,
+            violations: Vec::new(),
+        };
+        world.start();
+        world
+    }
+
+    /// Runs until A has sent all and time is up, then stops the faults and lets everything drain.
+    pub fn run(&mut self) {
+        let faulty_until = 4_000 + self.rng.below(20_000);
+        while self.now_ms < faulty_until || self.sent < self.to_send {
+            self.step();
+        }
+        self.faults.stop();
+        let drained_by = self.now_ms + 120_000;
+        while self.now_ms < drained_by && !(self.up && self.is_drained()) {
+            self.step();
+        }
+        self.judge_end();
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            mono_ms: self.now_ms,
+            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
+        }
+    }
+
+    fn step(&mut self) {
+        self.now_ms += 1 + self.rng.below(40);
+        if self.sent < self.to_send && self.rng.chance(500) {
+            self.a_sends();
+        }
+        if self.rng.chance(self.faults.markers) {
+            let p = self.rng.below(PARTITIONS as u64) as usize;
+            self.source[p].push(None);
+            let a = self.rng.below(ACK_PARTITIONS as u64) as usize;
+            self.acks[a].push(None);
+        }
+        self.limbo_lands();
+        self.b_works();
+        if !self.up {
+            if self.now_ms >= self.restart_at {
+                self.start();
+            }
+            return;
+        }
+        if self.rng.chance(self.faults.coordinator_crashes) {
+            self.crash();
+            return;
+        }
+        self.readers_read();
+        self.deliver_inbox();
+        self.handle(Event::Tick);
+        if self.rng.chance(100) {
+            self.checkpoint();
+        }
+    }
+
+    fn a_sends(&mut self) {
+        let p = self.rng.below(PARTITIONS as u64) as usize;
+        let message = self.sent;
+        self.sent += 1;
+        self.source[p].push(Some(Sent {
+            message,
+            attempt: 1,
+            copy: None,
+            at_ms: self.now_ms,
+            incarnation: 0,
+            estranged: false,
+            late_twin: false,
+        }));
+    }
+
+    fn limbo_lands(&mut self) {
+        let now = self.now_ms;
+        let (landed, rest) = std::mem::take(&mut self.limbo)
+            .into_iter()
+            .partition(|(at, ..)| *at <= now);
+        self.limbo = rest;
+        let landed: Vec<(u64, i32, Sent)> = landed;
+        for (_, partition, mut sent) in landed {
+            sent.at_ms = now;
+            sent.late_twin = true;
+            sent.estranged = sent.incarnation != self.incarnation;
+            self.source[partition as usize].push(Some(sent));
+        }
+    }
+
+    /// B pulls a batch, and with it commits; what it does not get done when it crashes is lost to it.
+    fn b_works(&mut self) {
+        for p in 0..PARTITIONS {
+            if !self.rng.chance(300) {
+                continue;
+            }
+            let from = self.b_position[p as usize];
+            let to = (from + 1 + self.rng.below(5) as usize).min(self.source[p as usize].len());
+            self.b_position[p as usize] = to;
+            for offset in from..to {
+                if self.rng.chance(self.faults.b_crashes) {
+                    break;
+                }
+                if self.source[p as usize][offset].is_none() {
+                    continue;
+                }
+                if self.rng.chance(self.faults.b_nacks) {
+                    self.b_says(p, offset as i64, Verdict::Nack);
+                } else if self.rng.chance(self.faults.b_rejects) {
+                    self.b_says(p, offset as i64, Verdict::Reject);
+                } else if self.rng.chance(self.faults.b_acks_late) {
+                    let at = self.now_ms + self.rng.below(6_000);
+                    self.b_pending.push((at, p, offset as i64));
+                } else {
+                    self.b_says(p, offset as i64, Verdict::Ack);
+                    if self.rng.chance(self.faults.b_acks_twice) {
+                        self.b_says(p, offset as i64, Verdict::Ack);
+                    }
+                }
+            }
+        }
+        let now = self.now_ms;
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.b_pending)
+            .into_iter()
+            .partition(|(at, ..)| *at <= now);
+        self.b_pending = rest;
+        for (_, p, offset) in due {
+            self.b_says(p, offset, Verdict::Ack);
+        }
+    }
+
+    fn b_says(&mut self, partition: i32, offset: i64, verdict: Verdict) {
+        let Some(Some(sent)) = self.source[partition as usize].get(offset as usize) else {
+            return;
+        };
+        let message = sent.message;
+        let by_id = self.rng.chance(self.faults.by_id);
+        let (attempt, estranged) = (sent.attempt, sent.estranged);
+        let target = if by_id {
+            AckTarget::Id {
+                topic: T,
+                id: format!("m{message}").into(),
+            }
+        } else {
+            AckTarget::Position {
+                topic: T,
+                partition,
+                offset,
+            }
+        };
+        let extra = (verdict != Verdict::Ack || (by_id && self.rng.chance(500))).then(|| {
+            Box::new(AckExtra {
+                verdict,
+                attempt: by_id.then_some(attempt),
+                ..AckExtra::default()
+            })
+        });
+        let estranged = estranged && !by_id;
+        let at = self.append_ack(target, extra, Some(message), verdict);
+        if let Some(Some(acked)) = self.acks[at.partition as usize].get_mut(at.offset as usize) {
+            acked.estranged = estranged;
+        }
+    }
+
+    fn append_ack(
+        &mut self,
+        target: AckTarget,
+        extra: Option<Box<AckExtra>>,
+        message: Option<u64>,
+        verdict: Verdict,
+    ) -> LogPosition {
+        let a = self.rng.below(ACK_PARTITIONS as u64) as i32;
+        let at = LogPosition::new(a, self.acks[a as usize].len() as i64);
+        self.acks[a as usize].push(Some(Acked {
+            record: AckRecord { at, target, extra },
+            message,
+            verdict,
+            at_ms: self.now_ms,
+            estranged: false,
+        }));
+        at
+    }
+
+    fn start(&mut self) {
+        self.up = true;
+        self.incarnation += 1;
+        self.core = coordinator(&self.policy, self.incarnation);
+        let keep = !self.rng.chance(self.faults.store_lost);
+        if !keep {
+            self.store.clear();
+        }
+        let assignments = (0..PARTITIONS)
+            .map(|p| {
+                let (low, acks) = self.committed[&p].clone();
+                Assignment {
+                    topic: T,
+                    partition: p,
+                    low,
+                    log_start: 0,
+                    acks: Some(acks),
+                    ack_log_starts: (0..ACK_PARTITIONS).map(|a| (a, 0)).collect(),
+                    appeared: false,
+                    recreated: None,
+                    image: self.store.get(&p).cloned().map(Box::new),
+                }
+            })
+            .collect();
+        self.handle(Event::Assigned(assignments));
+    }
+
+    fn crash(&mut self) {
+        self.seen.crashes += 1;
+        self.up = false;
+        self.restart_at = self.now_ms + self.rng.below(3_000);
+        self.inbox.clear();
+        self.source_reader.clear();
+        self.ack_reader.clear();
+        self.paused.clear();
+    }
+
+    fn readers_read(&mut self) {
+        if !self.rng.chance(self.faults.reader_stalls) {
+            let mut batch = SourceBatch::default();
+            for (p, position) in &mut self.source_reader {
+                if self.paused.contains(p) {
+                    continue;
+                }
+                let log = &self.source[*p as usize];
+                let to = (*position + 1 + self.rng.below(20) as i64).min(log.len() as i64);
+                for offset in *position..to {
+                    if let Some(sent) = &log[offset as usize] {
+                        batch.records.push(record(*p, offset, sent));
+                    }
+                }
+                *position = to.max(*position);
+                batch.applied.push((T, *p, *position));
+            }
+            self.handle(Event::SourceBatch(batch));
+        }
+        if !self.rng.chance(self.faults.reader_stalls) {
+            let mut batch = AckBatch {
+                ack: A,
+                records: Vec::new(),
+                applied: Vec::new(),
+                generation: self.ack_generation,
+            };
+            for (a, position) in &mut self.ack_reader {
+                let log = &self.acks[*a as usize];
+                let to = (*position + 1 + self.rng.below(20) as i64).min(log.len() as i64);
+                for offset in *position..to {
+                    if let Some(acked) = &log[offset as usize] {
+                        batch.records.push(acked.record.clone());
+                    }
+                }
+                *position = to.max(*position);
+                batch.applied.push((*a, *position));
+            }
+            self.handle(Event::AckBatch(batch));
+        }
+    }
+
+    fn deliver_inbox(&mut self) {
+        let now = self.now_ms;
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.inbox)
+            .into_iter()
+            .partition(|(at, _)| *at <= now);
+        self.inbox = rest;
+        for (_, event) in due {
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.seen.events += 1;
+        if std::env::var_os("SIM_TRACE").is_some() && !matches!(event, Event::Tick) {
+            println!("{} <- {event:?}", self.now_ms);
+        }
+        let mut effects = Vec::new();
+        let now = self.now();
+        self.core.handle_event(event, now, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn later(&mut self, event: Event) {
+        let at = self.now_ms + self.rng.below(60);
+        self.inbox.push((at, event));
+    }
+
+    fn ends<R>(logs: &[Vec<R>]) -> Vec<(i32, i64)> {
+        let ends = logs.iter().enumerate();
+        ends.map(|(i, log)| (i as i32, log.len() as i64)).collect()
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        if std::env::var_os("SIM_TRACE").is_some() {
+            println!("{} {effect:?}", self.now_ms);
+        }
+        match effect {
+            Effect::ReadSource {
+                partition, from, ..
+            } => {
+                self.source_reader.insert(partition, from.max(0));
+            }
+            Effect::StopSource { partition, .. } => {
+                self.source_reader.remove(&partition);
+            }
+            Effect::PauseSource { partition, .. } => {
+                self.paused.insert(partition);
+            }
+            Effect::ResumeSource { partition, .. } => {
+                self.paused.remove(&partition);
+            }
+            Effect::ReadAcks {
+                from, generation, ..
+            } => {
+                self.ack_generation = generation;
+                for (a, offset) in from {
+                    let offset = if offset == LOG_START { 0 } else { offset };
+                    self.ack_reader.insert(a, offset);
+                }
+            }
+            Effect::AskAckEnds { ack, round } => {
+                let answer = Ok(Self::ends(&self.acks));
+                self.later(Event::AckEnds { ack, round, answer });
+            }
+            Effect::AskFence { topic, round } => {
+                let fence = Fence {
+                    ack_ends: Self::ends(&self.acks),
+                    source_ends: Self::ends(&self.source),
+                };
+                self.later(Event::Fence {
+                    topic,
+                    round,
+                    answer: Ok(fence),
+                });
+            }
+            Effect::FetchPayload { msg, offset, .. } => {
+                let there = self.source[msg.partition as usize].get(offset as usize);
+                assert!(matches!(there, Some(Some(_))), "fetched where nothing is");
+                self.later(Event::Fetched {
+                    msg,
+                    outcome: FetchOutcome::Found { size_bytes: 1 },
+                });
+            }
+            Effect::DiscardPayload { .. } | Effect::Reply { .. } => {}
+            Effect::Publish(publish) => {
+                self.publish(publish.msg, publish.sequence, publish.what);
+            }
+            Effect::Commit(orders) => {
+                for order in orders {
+                    self.judge_commit(order.partition, order.low);
+                    self.committed
+                        .insert(order.partition, (order.low, order.acks));
+                    self.later(Event::Committed {
+                        topic: T,
+                        partition: order.partition,
+                        low: order.low,
+                        outcome: Ok(()),
+                    });
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, msg: MsgRef, sequence: u64, what: Publication) {
+        let mut outcome = None;
+        if self.rng.chance(self.faults.refused) {
+            outcome = Some(PublishOutcome::Refused("drawn".into()));
+        }
+        match what {
+            Publication::Copy(headers) => {
+                let message = self.message_at(msg);
+                self.judge_copy(msg, message, &headers);
+                if outcome.is_none() {
+                    let sent = Sent {
+                        message,
+                        attempt: headers.attempt,
+                        copy: Some(headers),
+                        at_ms: self.now_ms,
+                        incarnation: self.incarnation,
+                        estranged: false,
+                        late_twin: false,
+                    };
+                    if self.rng.chance(self.faults.ambiguous) {
+                        self.seen.ambiguous += 1;
+                        outcome = Some(PublishOutcome::Ambiguous("drawn".into()));
+                        match self.rng.below(3) {
+                            0 => {}
+                            1 => self.source[msg.partition as usize].push(Some(sent)),
+                            _ => {
+                                let at = self.now_ms + self.rng.below(7_000);
+                                self.limbo.push((at, msg.partition, sent));
+                            }
+                        }
+                    } else {
+                        let log = &mut self.source[msg.partition as usize];
+                        log.push(Some(sent));
+                        let at = LogPosition::new(msg.partition, log.len() as i64 - 1);
+                        self.seen.republished += 1;
+                        outcome = Some(PublishOutcome::Durable(at));
+                    }
+                }
+            }
+            Publication::DeadLetter {
+                headers, payload, ..
+            } => {
+                assert_eq!(payload, DeadLetterPayload::Whole);
+                let message = self.message_at(msg);
+                self.judge_dead_letter(msg, message, headers.attempt);
+                if outcome.is_none() {
+                    self.seen.dead += 1;
+                    self.dead_letters.push((message, headers.attempt));
+                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
+                        PublishOutcome::Ambiguous("drawn".into())
+                    } else {
+                        PublishOutcome::Durable(LogPosition::new(0, 0))
+                    });
+                }
+            }
+            Publication::Verdict {
+                verdict,
+                newest,
+                attempt,
+                ..
+            } => {
+                let message = self.message_at(msg);
+                if outcome.is_none() {
+                    if !self.dead_letters.iter().any(|(m, _)| *m == message) {
+                        self.breach(4, format!("settlement of {message} before its dead letter"));
+                    }
+                    let target = AckTarget::Position {
+                        topic: T,
+                        partition: msg.partition,
+                        offset: newest,
+                    };
+                    let extra = Some(Box::new(AckExtra {
+                        verdict,
+                        attempt: Some(attempt),
+                        ..AckExtra::default()
+                    }));
+                    let at = self.append_ack(target, extra, Some(message), verdict);
+                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
+                        PublishOutcome::Ambiguous("drawn".into())
+                    } else {
+                        PublishOutcome::Durable(at)
+                    });
+                }
+            }
+        }
+        if let Some(outcome) = outcome {
+            self.later(Event::Published {
+                msg,
+                sequence,
+                outcome,
+            });
+        }
+    }
+
+    fn message_at(&self, msg: MsgRef) -> u64 {
+        self.source[msg.partition as usize][msg.origin as usize]
+            .as_ref()
+            .expect("a message has a record")
+            .message
+    }
+
+    fn checkpoint(&mut self) {
+        if !self.core.is_ready() {
+            return;
+        }
+        let now = self.now();
+        for (_, partition, change) in self.core.take_checkpoint(now) {
+            let image = self.store.entry(partition).or_default();
+            apply_change(image, change);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.core.is_ready()
+            && self.core.outstanding() == 0
+            && self.limbo.is_empty()
+            && self
+                .committed
+                .iter()
+                .all(|(p, (low, _))| *low == self.source[*p as usize].len() as i64)
+    }
+
+    pub fn breach(&mut self, invariant: u32, what: String) {
+        self.violations.push(format!(
+            "invariant {invariant} at {} ms: {what}",
+            self.now_ms
+        ));
+    }
+
+    pub fn outstanding(&self) -> u64 {
+        self.core.outstanding()
+    }
+
+    pub fn ack_position(&self, ack_partition: i32) -> i64 {
+        self.ack_reader.get(&ack_partition).copied().unwrap_or(0)
+    }
+}
+
+fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
+    Coordinator::new(
+        vec![TopicSettings {
+            name: "orders".into(),
+            ack: A,
+            ack_name: "orders-acks".into(),
+            policy: policy.clone(),
+        }],
+        CoreLimits {
+            max_outstanding: 60,
+            settled_max: 100,
+            settled_retention_ms: 3_600_000,
+            commit_every_ms: 200,
+        },
+        seed,
+    )
+}
+
+fn record(partition: i32, offset: i64, sent: &Sent) -> SourceRecord {
+    SourceRecord {
+        topic: T,
+        partition,
+        offset,
+        timestamp_ms: sent.at_ms as i64,
+        len: 10,
+        digest: sent.message,
+        extra: Some(Box::new(SourceExtra {
+            id: Some(format!("m{}", sent.message).into()),
+            copy: sent.copy.as_ref().map(|headers| CopyMark {
+                by_us: true,
+                attempt: headers.attempt,
+                origin: headers.origin,
+                origin_timestamp_ms: headers.origin_timestamp_ms,
+                deliveries: headers.deliveries.clone(),
+                cause: headers.cause.expect("a copy has a cause"),
+            }),
+            ..SourceExtra::default()
+        })),
+    }
+}
+
+fn apply_change(image: &mut PartitionImage, change: PartitionChange) {
+    if change.replace {
+        *image = PartitionImage::default();
+    }
+    image.header = change.header;
+    let mut blocks: BTreeMap<i64, _> = std::mem::take(&mut image.blocks)
+        .into_iter()
+        .map(|b| (b.base, b))
+        .collect();
+    for block in change.blocks {
+        if block.entries.is_empty() {
+            blocks.remove(&block.base);
+        } else {
+            blocks.insert(block.base, block);
+        }
+    }
+    image.blocks = blocks.into_values().collect();
+    let mut details: BTreeMap<i64, _> = std::mem::take(&mut image.details)
+        .into_iter()
+        .map(|d| (d.origin, d))
+        .collect();
+    for origin in change.details_gone {
+        details.remove(&origin);
+    }
+    for detail in change.details {
+        details.insert(detail.origin, detail);
+    }
+    image.details = details.into_values().collect();
+}
