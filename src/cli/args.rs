@@ -262,12 +262,11 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to ask; anything but 200 is a failure. /livez: it runs. /readyz: it also has its partitions, and has rebuilt
-    /// them; not for what restarts a container, because a rebuild takes its time
+    /// Scheme, host and port of the service; its /readyz is asked
     #[arg(
         long,
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080/livez",
+        default_value = "http://127.0.0.1:8080",
         env = "ACKWARDEN_HEALTHCHECK_URL",
         hide_env_values = true
     )]

@@ -261,14 +261,17 @@ pub fn contradictions(policy: &Policy) -> Vec<Contradiction> {
 
 /// Everything that is wrong with a policy: each value for itself, then together. (key, problem.)
 ///
-/// `topic` is the source topic's name.
+/// What a dead-letter topic must not be depends on the other topics: ask
+/// [`dead_letter_conflict`](super::dead_letter_conflict).
 #[must_use]
-pub fn validate(policy: &Policy, topic: &str) -> Vec<(&'static str, String)> {
+pub fn validate(policy: &Policy) -> Vec<(&'static str, String)> {
+    // No topic has an empty name, so that no dead-letter topic is taken for the source.
+    const NO_TOPIC: &str = "";
     let mut scratch = policy.clone();
     let mut found: Vec<(&'static str, String)> = POLICY_KEYS
         .iter()
         .filter_map(|key| {
-            let problem = key.set(&mut scratch, &key.show(policy), topic).err()?;
+            let problem = key.set(&mut scratch, &key.show(policy), NO_TOPIC).err()?;
             Some((key.name, problem))
         })
         .collect();
@@ -280,4 +283,64 @@ pub fn validate(policy: &Policy, topic: &str) -> Vec<(&'static str, String)> {
         );
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_policy_is_sound() {
+        assert_eq!(validate(&Policy::default()), []);
+    }
+
+    #[test]
+    fn every_bad_value_is_reported_by_its_key() {
+        let policy = Policy {
+            timeout_ms: 0,
+            backoff: f64::NAN,
+            timeout_max_ms: POLICY_DURATION_MAX_MS + 1,
+            jitter: 1.0,
+            max_attempts: u32::MAX,
+            delay_max_ms: 0,
+            dead_letter: Some("a/b".into()),
+            retry_rate: u32::MAX,
+            ..Policy::default()
+        };
+        let keys: Vec<&str> = validate(&policy).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            keys,
+            [
+                "timeout",
+                "backoff",
+                "timeout_max",
+                "jitter",
+                "max_attempts",
+                "delay_max",
+                "dead_letter",
+                "retry_rate"
+            ]
+        );
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_reported() {
+        let policy = Policy {
+            timeout_ms: 2_000,
+            timeout_max_ms: 1_000,
+            nack_delay_ms: 2_000,
+            delay_max_ms: 1_000,
+            ..Policy::default()
+        };
+        let keys: Vec<&str> = validate(&policy).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["timeout", "nack_delay"]);
+
+        let endless = Policy {
+            nack_delay_ms: 0,
+            max_attempts: 0,
+            retry_rate: 0,
+            ..Policy::default()
+        };
+        assert_eq!(validate(&endless).len(), 1);
+    }
 }
