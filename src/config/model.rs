@@ -1,11 +1,14 @@
 //! The checked configuration: what the rest of the program sees. Nothing in here can be contradictory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::Policy;
+
+use super::secrets::redacted_properties;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -17,7 +20,8 @@ pub struct Config {
     pub topics: Vec<TopicConfig>,
 }
 
-#[derive(Debug, Clone)]
+/// Its `Debug` masks the secrets among the properties.
+#[derive(Clone)]
 pub struct KafkaConfig {
     /// `bootstrap.servers`.
     pub brokers: String,
@@ -32,6 +36,20 @@ pub struct KafkaConfig {
     pub consumer: BTreeMap<String, String>,
     /// For producers alone.
     pub producer: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for KafkaConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("group_id", &self.group_id)
+            .field("instance_id", &self.instance_id)
+            .field("state_topic", &self.state_topic)
+            .field("properties", &redacted_properties(&self.properties))
+            .field("consumer", &redacted_properties(&self.consumer))
+            .field("producer", &redacted_properties(&self.producer))
+            .finish()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -58,9 +76,9 @@ pub struct TopicConfig {
     pub name: String,
     pub ack_topic: String,
     pub start: Start,
-    /// How a source record is named; first that yields a value. Never empty.
+    /// How a source record is named; first that yields a value. Never empty: the last is `Position`.
     pub id: Vec<IdSource>,
-    /// How an ACK record names its message.
+    /// How an ACK record names its message. Never empty; the same for all topics that share an ACK topic.
     pub ack_id: Vec<IdSource>,
     pub policy: Policy,
     /// Keys that `[topics.NAME]`, `[defaults]` or the environment set, by their contract names; the rest are defaults.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::core::{Policy, PolicyPatch};
 
-use super::policy_keys::{POLICY_KEYS, PolicyKey, Scalar, policy_key};
+use super::policy_keys::{POLICY_KEYS, PolicyKey, policy_key};
+use super::scalar::Scalar;
 use super::suggest::did_you_mean;
 
 /// A patch from a JSON object such as `{"timeout": "45s"}`. `{topic}` in `dead_letter` is filled with `topic_name`.

@@ -5,8 +5,10 @@
 
 use crate::core::{OnLostRange, Policy, PolicyPatch, SameId};
 
-use super::duration::{parse_duration_ms, show_duration_ms};
-use super::names::{check_topic_name, fill_template};
+use super::duration::show_duration_ms;
+use super::scalar::{
+    Scalar, bounded_duration, bounded_integer, dead_letter, named, number, one_of, wrong_type,
+};
 
 /// Longest of the policy's durations: 30 days. Kafka rarely keeps records longer, and it fits into 32 bits of ms.
 pub const POLICY_DURATION_MAX_MS: u64 = 30 * 24 * 3_600_000;
@@ -15,45 +17,9 @@ pub const BACKOFF_MAX: f64 = 1_000.0;
 pub const MAX_ATTEMPTS_MAX: u32 = 1_000_000;
 pub const RETRY_RATE_MAX: u32 = 1_000_000;
 
-/// A value as TOML, JSON or an environment variable can have it.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Scalar {
-    Text(String),
-    Integer(i64),
-    Float(f64),
-    Bool(bool),
-    /// Something that no policy key takes; its name: `array`, `table`, `null`.
-    Other(&'static str),
-}
-
-impl Scalar {
-    /// The name of its type, as TOML and JSON users say it.
-    #[must_use]
-    pub const fn type_name(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "string",
-            Self::Integer(_) => "integer",
-            Self::Float(_) => "float",
-            Self::Bool(_) => "boolean",
-            Self::Other(name) => name,
-        }
-    }
-}
-
-/// What a key's value is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Duration,
-    Number,
-    Integer,
-    Bool,
-    Text,
-}
-
 /// One key of the policy.
 pub struct PolicyKey {
     pub name: &'static str,
-    pub kind: Kind,
     /// Parses, checks and sets it. The error is a fragment that follows the value.
     set: fn(&mut Policy, &Scalar, topic: &str) -> Result<(), String>,
     show: fn(&Policy) -> Scalar,
@@ -137,7 +103,6 @@ macro_rules! duration_key {
     ($name:literal, $field:ident, min_ms: $min:expr) => {
         PolicyKey {
             name: $name,
-            kind: Kind::Duration,
             set: |policy, value, _| {
                 policy.$field = bounded_duration(value, $min)?;
                 Ok(())
@@ -152,7 +117,6 @@ macro_rules! duration_key {
 pub static POLICY_KEYS: &[PolicyKey] = &[
     PolicyKey {
         name: "on_lost_range",
-        kind: Kind::Text,
         set: |policy, value, _| {
             policy.on_lost_range = one_of(value, &ON_LOST_RANGE)?;
             Ok(())
@@ -163,7 +127,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("timeout", timeout_ms, min_ms: 1),
     PolicyKey {
         name: "backoff",
-        kind: Kind::Number,
         set: |policy, value, _| {
             policy.backoff = number(value)?;
             match policy.backoff {
@@ -179,7 +142,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("timeout_max", timeout_max_ms, min_ms: 1),
     PolicyKey {
         name: "jitter",
-        kind: Kind::Number,
         set: |policy, value, _| {
             policy.jitter = number(value)?;
             match policy.jitter {
@@ -195,7 +157,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "max_attempts",
-        kind: Kind::Integer,
         set: |policy, value, _| {
             policy.max_attempts = bounded_integer(value, MAX_ATTEMPTS_MAX)
                 .map_err(|e| format!("{e}; 0 is without end"))?;
@@ -208,7 +169,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     duration_key!("delay_max", delay_max_ms, min_ms: 1),
     PolicyKey {
         name: "dead_letter",
-        kind: Kind::Text,
         set: |policy, value, topic| {
             policy.dead_letter = dead_letter(value, topic)?;
             Ok(())
@@ -218,7 +178,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "retry_rate",
-        kind: Kind::Integer,
         set: |policy, value, _| {
             policy.retry_rate = bounded_integer(value, RETRY_RATE_MAX)
                 .map_err(|e| format!("{e}; retries a second, 0 is unlimited"))?;
@@ -229,7 +188,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "same_id",
-        kind: Kind::Text,
         set: |policy, value, _| {
             policy.same_id = one_of(value, &SAME_ID)?;
             Ok(())
@@ -239,7 +197,6 @@ pub static POLICY_KEYS: &[PolicyKey] = &[
     },
     PolicyKey {
         name: "observe_only",
-        kind: Kind::Bool,
         set: |policy, value, _| match value {
             Scalar::Bool(on) => {
                 policy.observe_only = *on;
@@ -304,14 +261,17 @@ pub fn contradictions(policy: &Policy) -> Vec<Contradiction> {
 
 /// Everything that is wrong with a policy: each value for itself, then together. (key, problem.)
 ///
-/// `topic` is the source topic's name.
+/// What a dead-letter topic must not be depends on the other topics: ask
+/// [`dead_letter_conflict`](super::dead_letter_conflict).
 #[must_use]
-pub fn validate(policy: &Policy, topic: &str) -> Vec<(&'static str, String)> {
+pub fn validate(policy: &Policy) -> Vec<(&'static str, String)> {
+    // No topic has an empty name, so that no dead-letter topic is taken for the source.
+    const NO_TOPIC: &str = "";
     let mut scratch = policy.clone();
     let mut found: Vec<(&'static str, String)> = POLICY_KEYS
         .iter()
         .filter_map(|key| {
-            let problem = key.set(&mut scratch, &key.show(policy), topic).err()?;
+            let problem = key.set(&mut scratch, &key.show(policy), NO_TOPIC).err()?;
             Some((key.name, problem))
         })
         .collect();
@@ -325,94 +285,62 @@ pub fn validate(policy: &Policy, topic: &str) -> Vec<(&'static str, String)> {
     found
 }
 
-// ------------------------------------------------------------------------------------------------ parsing values
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn wrong_type(value: &Scalar, wanted: &str) -> String {
-    format!("is {}, wanted is {wanted}", with_article(value.type_name()))
-}
-
-/// "a string", "an integer".
-#[must_use]
-pub fn with_article(noun: &str) -> String {
-    match noun.as_bytes().first() {
-        _ if noun == "null" => noun.to_owned(),
-        Some(b'a' | b'e' | b'i' | b'o') => format!("an {noun}"),
-        _ => format!("a {noun}"),
+    #[test]
+    fn the_default_policy_is_sound() {
+        assert_eq!(validate(&Policy::default()), []);
     }
-}
 
-fn bounded_duration(value: &Scalar, min_ms: u64) -> Result<u64, String> {
-    let ms = match value {
-        Scalar::Text(text) => parse_duration_ms(text)?,
-        Scalar::Integer(n) => {
-            return Err(format!("has no unit; \"{n}s\" or \"{n}ms\"?"));
-        }
-        other => return Err(wrong_type(other, "a duration such as \"30s\"")),
-    };
-    if (min_ms..=POLICY_DURATION_MAX_MS).contains(&ms) {
-        return Ok(ms);
-    }
-    Err(format!(
-        "is out of bounds: {} to {}",
-        show_duration_ms(min_ms),
-        show_duration_ms(POLICY_DURATION_MAX_MS)
-    ))
-}
-
-fn number(value: &Scalar) -> Result<f64, String> {
-    match value {
-        Scalar::Float(x) => Ok(*x),
-        Scalar::Integer(n) => i32::try_from(*n)
-            .map(f64::from)
-            .map_err(|_| "is out of bounds".to_owned()),
-        other => Err(wrong_type(other, "a number")),
-    }
-}
-
-fn bounded_integer(value: &Scalar, max: u32) -> Result<u32, String> {
-    match value {
-        Scalar::Integer(n) => match u32::try_from(*n) {
-            Ok(n) if n <= max => Ok(n),
-            _ => Err(format!("is out of bounds: 0 to {max}")),
-        },
-        other => Err(wrong_type(other, "a whole number")),
-    }
-}
-
-fn one_of<T: Copy>(value: &Scalar, names: &[(&str, T)]) -> Result<T, String> {
-    let wanted = || {
-        let names: Vec<String> = names.iter().map(|(n, _)| format!("\"{n}\"")).collect();
-        names.join(" or ")
-    };
-    match value {
-        Scalar::Text(text) => names
-            .iter()
-            .find(|(name, _)| name == text)
-            .map(|(_, v)| *v)
-            .ok_or_else(|| format!("is unknown; there is {}", wanted())),
-        other => Err(wrong_type(other, &wanted())),
-    }
-}
-
-fn named<T: Copy + PartialEq>(value: T, names: &[(&'static str, T)]) -> Scalar {
-    let name = names.iter().find(|(_, v)| *v == value).map_or("", |n| n.0);
-    Scalar::Text(name.to_owned())
-}
-
-fn dead_letter(value: &Scalar, topic: &str) -> Result<Option<Box<str>>, String> {
-    let Scalar::Text(text) = value else {
-        return Err(wrong_type(value, "a topic name, or \"\" for none"));
-    };
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let name = fill_template(text, &[("topic", topic)])?;
-    check_topic_name(&name)?;
-    if name == topic {
-        return Err(
-            "is the source topic itself: dead letters would be tracked again; name another topic"
-                .to_owned(),
+    #[test]
+    fn every_bad_value_is_reported_by_its_key() {
+        let policy = Policy {
+            timeout_ms: 0,
+            backoff: f64::NAN,
+            timeout_max_ms: POLICY_DURATION_MAX_MS + 1,
+            jitter: 1.0,
+            max_attempts: u32::MAX,
+            delay_max_ms: 0,
+            dead_letter: Some("a/b".into()),
+            retry_rate: u32::MAX,
+            ..Policy::default()
+        };
+        let keys: Vec<&str> = validate(&policy).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(
+            keys,
+            [
+                "timeout",
+                "backoff",
+                "timeout_max",
+                "jitter",
+                "max_attempts",
+                "delay_max",
+                "dead_letter",
+                "retry_rate"
+            ]
         );
     }
-    Ok(Some(name.into()))
+
+    #[test]
+    fn values_that_contradict_each_other_are_reported() {
+        let policy = Policy {
+            timeout_ms: 2_000,
+            timeout_max_ms: 1_000,
+            nack_delay_ms: 2_000,
+            delay_max_ms: 1_000,
+            ..Policy::default()
+        };
+        let keys: Vec<&str> = validate(&policy).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["timeout", "nack_delay"]);
+
+        let endless = Policy {
+            nack_delay_ms: 0,
+            max_attempts: 0,
+            retry_rate: 0,
+            ..Policy::default()
+        };
+        assert_eq!(validate(&endless).len(), 1);
+    }
 }

@@ -1,0 +1,457 @@
+//! The command line: commands, flags, their environment variables, exit codes.
+//!
+//! Every flag has an environment variable; the flag wins. What a flag says about the configuration wins over the file
+//! and over `ACKWARDEN__…`. Commands that the contract names and this release has not are there, hidden, and say so.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Overrides;
+use crate::config::duration::parse_duration_ms;
+
+/// What the process ends with. Documented in `--help`; scripts and supervisors rely on them.
+pub mod exit {
+    /// Done, or stopped as asked.
+    pub const OK: u8 = 0;
+    /// It did not work; the last line of the log says why. `check`: something is wrong.
+    pub const FAILED: u8 = 1;
+    /// The command line or the configuration is wrong, or the command is not built yet. Starting again will not help.
+    pub const USAGE: u8 = 2;
+    /// Another process uses this instance's id: do not start again before it is gone.
+    pub const FENCED: u8 = 3;
+    /// Another process has the store open.
+    pub const STORE_IN_USE: u8 = 4;
+    /// The topics cannot be tracked safely as they are (a compacted ACK topic, in-place retries on a compacted source).
+    pub const TOPICS_REFUSED: u8 = 5;
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done, or stopped as asked
+  1  failed; for `check`: something is wrong
+  2  the command line or the configuration is wrong
+  3  fenced: another process uses this instance's id
+  4  another process has the store open
+  5  the topics cannot be tracked safely as they are; the log says why
+
+Settings also come from the environment: ACKWARDEN__HTTP__LISTEN=127.0.0.1:9090 is `listen` in [http].";
+
+/// Makes Kafka safe against consumers that crash in mid-work.
+#[derive(Debug, Parser)]
+#[command(name = "ackwarden", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: LogArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service
+    Serve(ServeArgs),
+    /// Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service, the dashboard
+    Demo(DemoArgs),
+    /// Validate a configuration, and what it names on the brokers; says what is wrong and what to do
+    Check(CheckArgs),
+    /// Ask a running service whether it is well; for containers
+    Healthcheck(HealthcheckArgs),
+    /// The demo's worker, as a process of its own so that it can be killed
+    #[command(hide = true)]
+    DemoServiceB(DemoServiceBArgs),
+
+    #[command(hide = true)]
+    Init(NotBuilt),
+    #[command(hide = true)]
+    Messages(NotBuilt),
+    #[command(hide = true)]
+    Topics(NotBuilt),
+    #[command(hide = true)]
+    DeadLetters(NotBuilt),
+    #[command(hide = true)]
+    Jobs(NotBuilt),
+    #[command(hide = true)]
+    Unmatched(NotBuilt),
+    #[command(hide = true)]
+    Audit(NotBuilt),
+    #[command(hide = true)]
+    Top(NotBuilt),
+    #[command(hide = true)]
+    Completions(NotBuilt),
+}
+
+impl Command {
+    /// The name of a command that is not built yet: say so, and end with [`exit::USAGE`].
+    #[must_use]
+    pub const fn not_built(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Serve(_)
+            | Self::Demo(_)
+            | Self::Check(_)
+            | Self::Healthcheck(_)
+            | Self::DemoServiceB(_) => return None,
+            Self::Init(_) => "init",
+            Self::Messages(_) => "messages",
+            Self::Topics(_) => "topics",
+            Self::DeadLetters(_) => "dead-letters",
+            Self::Jobs(_) => "jobs",
+            Self::Unmatched(_) => "unmatched",
+            Self::Audit(_) => "audit",
+            Self::Top(_) => "top",
+            Self::Completions(_) => "completions",
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What to log: error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "ACKWARDEN_LOG",
+        hide_env_values = true
+    )]
+    pub log: String,
+    /// How to log it
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "ACKWARDEN_LOG_FORMAT",
+        hide_env_values = true
+    )]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// Where the configuration is, and what wins over it.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration, TOML; config.example.toml has all of it
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "ACKWARDEN_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: PathBuf,
+    /// Instead of kafka.brokers
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        env = "ACKWARDEN_BROKERS",
+        hide_env_values = true
+    )]
+    pub brokers: Option<String>,
+    /// Instead of kafka.group_id
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ACKWARDEN_GROUP_ID",
+        hide_env_values = true
+    )]
+    pub group_id: Option<String>,
+    /// Instead of kafka.instance_id
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "ACKWARDEN_INSTANCE_ID",
+        hide_env_values = true
+    )]
+    pub instance_id: Option<String>,
+    /// Instead of store.path
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ACKWARDEN_STORE",
+        hide_env_values = true
+    )]
+    pub store: Option<String>,
+    /// Instead of http.listen
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "ACKWARDEN_LISTEN",
+        hide_env_values = true
+    )]
+    pub listen: Option<String>,
+}
+
+impl ConfigArgs {
+    /// What [`crate::config::load`] lays over everything else.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            brokers: self.brokers.clone(),
+            group_id: self.group_id.clone(),
+            instance_id: self.instance_id.clone(),
+            store_path: self.store.clone(),
+            listen: self.listen.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after that time, such as 30s, and count; without it, end with Ctrl-C
+    #[arg(
+        long = "for",
+        value_name = "DURATION",
+        value_parser = duration,
+        env = "ACKWARDEN_DEMO_FOR",
+        hide_env_values = true
+    )]
+    pub run_for: Option<Duration>,
+    /// Messages that are sent, a second
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        env = "ACKWARDEN_DEMO_RATE",
+        hide_env_values = true
+    )]
+    pub rate: u32,
+    /// Stop sending after that many messages, and end when all of them are settled
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..),
+        env = "ACKWARDEN_DEMO_MESSAGES",
+        hide_env_values = true
+    )]
+    pub messages: Option<u64>,
+    /// Where the dashboard and the API are; port 0: any free one
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080",
+        value_parser = loopback,
+        env = "ACKWARDEN_LISTEN",
+        hide_env_values = true
+    )]
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    /// Scheme, host and port of the service; its /readyz is asked
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        env = "ACKWARDEN_HEALTHCHECK_URL",
+        hide_env_values = true
+    )]
+    pub url: String,
+}
+
+/// Given by `demo` to the process that it starts.
+#[derive(Debug, Args)]
+pub struct DemoServiceBArgs {
+    #[arg(long)]
+    pub brokers: String,
+    #[arg(long)]
+    pub topic: String,
+    #[arg(long)]
+    pub ack_topic: String,
+    #[arg(long)]
+    pub group: String,
+    /// Whatever else the two agree upon, behind `--`.
+    #[arg(last = true)]
+    pub rest: Vec<String>,
+}
+
+/// The arguments of a command that is not built yet: whatever they are.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct NotBuilt {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub rest: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match parse_duration_ms(text).map(Duration::from_millis) {
+        Ok(Duration::ZERO) => Err("is no time at all".to_owned()),
+        outcome => outcome,
+    }
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(address),
+        Ok(_) => Err("is no loopback address, and anything else is not built yet".to_owned()),
+        Err(_) => Err("is no address and port, such as 127.0.0.1:8080".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_that_is_shown_has_an_environment_variable_of_its_own_prefix() {
+        let cli = Cli::command();
+        let shown = cli.get_subcommands().filter(|c| !c.is_hide_set());
+        for command in shown.chain([&cli]) {
+            for flag in command.get_arguments() {
+                if matches!(flag.get_id().as_str(), "help" | "version") {
+                    continue;
+                }
+                let env = flag.get_env().and_then(|e| e.to_str()).unwrap_or("");
+                // With two underscores it would be taken for a setting of the file.
+                let ours = env.starts_with("ACKWARDEN_") && !env.starts_with("ACKWARDEN__");
+                assert!(ours, "{} {}", command.get_name(), flag.get_id());
+            }
+        }
+    }
+
+    #[test]
+    fn serve_takes_its_file_and_what_wins_over_it() {
+        let cli = parse(
+            "ackwarden serve --config a.toml --brokers b:1 --store /s --listen 127.0.0.1:1 --log debug --log-format json",
+        )
+        .unwrap();
+        assert_eq!(cli.log.log, "debug");
+        assert_eq!(cli.log.log_format, LogFormat::Json);
+        let Command::Serve(serve) = cli.command else {
+            panic!("serve");
+        };
+        assert_eq!(serve.config.config, PathBuf::from("a.toml"));
+        let overrides = serve.config.overrides();
+        assert_eq!(overrides.brokers.as_deref(), Some("b:1"));
+        assert_eq!(overrides.store_path.as_deref(), Some("/s"));
+        assert_eq!(overrides.listen.as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(overrides.group_id, None);
+    }
+
+    #[test]
+    fn serve_without_a_file_is_a_usage_error() {
+        let error = parse("ackwarden serve").unwrap_err();
+        assert_eq!(error.exit_code(), i32::from(exit::USAGE));
+    }
+
+    #[test]
+    fn the_demos_flags_are_bounded() {
+        let Command::Demo(demo) = parse("ackwarden demo --for 30s").unwrap().command else {
+            panic!("demo");
+        };
+        assert_eq!(demo.run_for, Some(Duration::from_secs(30)));
+        for line in [
+            "--for 30",
+            "--for 0s",
+            "--rate 0",
+            "--messages 0",
+            "--listen 0.0.0.0:1",
+        ] {
+            assert!(parse(&format!("ackwarden demo {line}")).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_that_are_not_built_say_so_whatever_their_arguments_are() {
+        for line in [
+            "init",
+            "messages ls --topic orders --dry-run",
+            "messages --help",
+            "topics set orders timeout=1s",
+            "dead-letters redrive -x",
+            "jobs ls",
+            "unmatched ls",
+            "audit ls -o json",
+            "top",
+            "completions bash",
+        ] {
+            let command = parse(&format!("ackwarden {line}")).unwrap().command;
+            assert_eq!(command.not_built(), line.split(' ').next(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_help_shows_what_is_built() {
+        let help = Cli::command().render_long_help().to_string();
+        insta::assert_snapshot!(help, @r#"
+    Makes Apache Kafka safe against consumers that crash in mid-work: tracks messages until they are acknowledged, and republishes those that are not
+
+    Usage: ackwarden [OPTIONS] <COMMAND>
+
+    Commands:
+      serve        Run the service
+      demo         Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service, the dashboard
+      check        Validate a configuration, and what it names on the brokers; says what is wrong and what to do
+      healthcheck  Ask a running service whether it is well; for containers
+      help         Print this message or the help of the given subcommand(s)
+
+    Options:
+          --log <LEVEL>
+              What to log: error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
+              
+              [env: ACKWARDEN_LOG]
+              [default: info]
+
+          --log-format <FORMAT>
+              How to log it
+
+              Possible values:
+              - text: For people
+              - json: One JSON object a line
+              
+              [env: ACKWARDEN_LOG_FORMAT]
+              [default: text]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Exit codes:
+      0  done, or stopped as asked
+      1  failed; for `check`: something is wrong
+      2  the command line or the configuration is wrong
+      3  fenced: another process uses this instance's id
+      4  another process has the store open
+      5  the topics cannot be tracked safely as they are; the log says why
+
+    Settings also come from the environment: ACKWARDEN__HTTP__LISTEN=127.0.0.1:9090 is `listen` in [http].
+    "#);
+    }
+}

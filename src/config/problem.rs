@@ -1,0 +1,104 @@
+//! What is wrong with a configuration, and where: collected all at once, shown with line, caret and cure.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Why there is no configuration. Its text is for the person who wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is not there, or not to be read.
+    #[error("cannot read the configuration file {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// It is not that large: something else was named.
+    #[error(
+        "the configuration file {} is larger than {max_bytes} bytes: is it the right file?",
+        path.display()
+    )]
+    TooLarge { path: PathBuf, max_bytes: u64 },
+    /// Everything that is wrong with it.
+    #[error("{}", problems.join("\n\n"))]
+    Invalid {
+        /// One text each, of several lines, in the order of the file.
+        problems: Vec<String>,
+    },
+}
+
+/// Where a value, or its key, was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// Start and end in the file, bytes.
+    File(usize, usize),
+    /// A variable; its value unless that is a secret.
+    Env { name: String, value: Option<String> },
+    /// A command-line flag and its value.
+    Flag { name: &'static str, value: String },
+    /// What is missing stands nowhere.
+    Nowhere,
+}
+
+impl From<Range<usize>> for Place {
+    fn from(span: Range<usize>) -> Self {
+        Self::File(span.start, span.end)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Problem {
+    pub place: Place,
+    pub what: String,
+    /// What to do, where `what` does not say so already.
+    pub cure: Option<String>,
+    /// Another place that has to do with it, and what stands there.
+    pub also: Option<(String, Place)>,
+}
+
+impl Problem {
+    pub fn new(place: &Place, what: impl Into<String>) -> Self {
+        Self {
+            place: place.clone(),
+            what: what.into(),
+            cure: None,
+            also: None,
+        }
+    }
+
+    pub fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+
+    pub fn also(mut self, what: impl Into<String>, place: &Place) -> Self {
+        if *place != Place::Nowhere && *place != self.place {
+            self.also = Some((what.into(), place.clone()));
+        }
+        self
+    }
+}
+
+/// What checking found.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+impl Findings {
+    pub fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    pub fn warn(&mut self, warning: Problem) {
+        self.warnings.push(warning);
+    }
+
+    /// In the order of the file, each once: a bad default is met again in every topic that inherits it.
+    pub fn sorted(mut list: Vec<Problem>) -> Vec<Problem> {
+        list.sort();
+        list.dedup();
+        list
+    }
+}
