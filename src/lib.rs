@@ -12,5 +12,6 @@ pub mod demo;
 pub mod http;
 pub mod kafka;
 pub mod ports;
+pub mod runtime;
 pub mod store;
 pub mod wire;

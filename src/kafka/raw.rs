@@ -233,10 +233,20 @@ impl List {
 
     /// # Errors
     /// A topic name with a NUL in it.
-    fn add(&mut self, topic: &str, partition: i32) -> Result<&mut ffi::rd_kafka_topic_partition_t, KafkaProblem> {
+    fn add(
+        &mut self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<&mut ffi::rd_kafka_topic_partition_t, KafkaProblem> {
         let name = c_string(topic)?;
         // SAFETY: the list copies the name; the element lives until the list grows, and the borrow ends before.
-        unsafe { Ok(&mut *ffi::rd_kafka_topic_partition_list_add(self.0, name.as_ptr(), partition)) }
+        unsafe {
+            Ok(&mut *ffi::rd_kafka_topic_partition_list_add(
+                self.0,
+                name.as_ptr(),
+                partition,
+            ))
+        }
     }
 
     fn elements(&self) -> &[ffi::rd_kafka_topic_partition_t] {
@@ -291,7 +301,8 @@ pub fn committed<C: ConsumerContext>(
         list.add(topic, *partition)?;
     }
     // SAFETY: client and list are alive.
-    let code = unsafe { ffi::rd_kafka_committed(consumer.client().native_ptr(), list.0, ms(timeout)) };
+    let code =
+        unsafe { ffi::rd_kafka_committed(consumer.client().native_ptr(), list.0, ms(timeout)) };
     if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
         return Result::Err(KafkaProblem::Unreachable(format!(
             "the group's committed offsets: {} (if it stays so: has the user READ on the group?)",
@@ -377,7 +388,11 @@ fn ask<C: ConsumerContext>(
     op: ffi::rd_kafka_admin_op_t,
     timeout: Duration,
     isolation: Option<ffi::rd_kafka_IsolationLevel_t>,
-    send: impl FnOnce(*mut ffi::rd_kafka_t, *const ffi::rd_kafka_AdminOptions_t, *mut ffi::rd_kafka_queue_t),
+    send: impl FnOnce(
+        *mut ffi::rd_kafka_t,
+        *const ffi::rd_kafka_AdminOptions_t,
+        *mut ffi::rd_kafka_queue_t,
+    ),
 ) -> Result<Answer, KafkaProblem> {
     let client = consumer.client().native_ptr();
     // SAFETY: options and queue are ours and freed below; the answer is awaited before the queue goes.
@@ -439,7 +454,9 @@ pub fn list_offsets<C: ConsumerContext>(
     let mut list = List::new();
     for (topic, partition) in partitions {
         list.add(topic, *partition)?.offset = match at {
-            At::Earliest => i64::from(ffi::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i32),
+            At::Earliest => {
+                i64::from(ffi::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_EARLIEST as i32)
+            }
             At::Latest => i64::from(ffi::rd_kafka_OffsetSpec_t::RD_KAFKA_OFFSET_SPEC_LATEST as i32),
             At::Timestamp(ms) => ms.max(0),
         };
@@ -542,7 +559,12 @@ pub fn topic_ids<C: ConsumerContext>(
     }
     Ok(topics
         .iter()
-        .map(|t| found.iter().find(|(name, _)| name == t).and_then(|(_, id)| id.clone()))
+        .map(|t| {
+            found
+                .iter()
+                .find(|(name, _)| name == t)
+                .and_then(|(_, id)| id.clone())
+        })
         .collect())
 }
 

@@ -239,7 +239,12 @@ impl Reading {
         self.queue.take(IDLE_WAIT, |item| match item {
             Item::Record(record) => {
                 sink.record(&record);
-                note(&mut moved, record.topic, record.partition, record.offset + 1);
+                note(
+                    &mut moved,
+                    record.topic,
+                    record.partition,
+                    record.offset + 1,
+                );
             }
             Item::End {
                 topic,
@@ -262,15 +267,15 @@ impl Reading {
             } => trouble.say(name, &format!("reading {topic}/{partition}: {text}")),
         });
         // What was taken from us meanwhile, or is older than what we have, does not count.
-        moved.retain(|a| {
-            match self.positions.get_mut(&(a.topic.clone(), a.partition)) {
+        moved.retain(
+            |a| match self.positions.get_mut(&(a.topic.clone(), a.partition)) {
                 Some(position) if *position < a.position => {
                     *position = a.position;
                     true
                 }
                 _ => false,
-            }
-        });
+            },
+        );
         if !moved.is_empty() {
             sink.end_of_batch(&moved, self.generation);
         }

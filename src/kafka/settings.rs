@@ -107,7 +107,10 @@ impl ClientSettings {
         let mut c = self.base("publisher");
         c.set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("message.timeout.ms", (self.session_timeout_ms() / 4).to_string())
+            .set(
+                "message.timeout.ms",
+                (self.session_timeout_ms() / 4).to_string(),
+            )
             .set("message.max.bytes", MESSAGE_BYTES_MAX)
             .set("linger.ms", "2")
             .set("queue.buffering.max.messages", "200000")

@@ -73,7 +73,10 @@ impl Trouble {
 
 /// What a complaint is about, without the numbers in it.
 fn kind(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphabetic()).take(60).collect()
+    text.chars()
+        .filter(|c| c.is_alphabetic())
+        .take(60)
+        .collect()
 }
 
 fn cure(what: &str) -> Option<&'static str> {

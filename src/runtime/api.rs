@@ -146,7 +146,9 @@ impl Engine {
         reply: oneshot::Sender<Result<(), Refusal>>,
     ) {
         let name = self.names.topic(topic).to_owned();
-        let record = self.state.record(&self.names, &name, &wish, clock::wall_ms());
+        let record = self
+            .state
+            .record(&self.names, &name, &wish, clock::wall_ms());
         let write = StateWrite { topic, wish, reply };
         self.submit(Submitted::State(write), record);
     }

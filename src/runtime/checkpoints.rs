@@ -117,4 +117,3 @@ fn write_all(
 fn drain(orders: &Receiver<Order>) {
     while orders.recv().is_ok() {}
 }
-

@@ -318,8 +318,9 @@ impl Engine {
             FetchFor::Api(call) => {
                 if let Some((reply, (len, wanted))) = self.payload_calls.remove(&call) {
                     let _ = reply.send(match result {
-                        Fetched::Record(record) => verified(*record, len, wanted)
-                            .map_err(Refusal::PayloadGone),
+                        Fetched::Record(record) => {
+                            verified(*record, len, wanted).map_err(Refusal::PayloadGone)
+                        }
                         Fetched::Gone(why) => Err(Refusal::PayloadGone(why)),
                         Fetched::Failed(why) => Err(Refusal::Kafka(why)),
                     });

@@ -44,7 +44,10 @@ impl Names {
 
     #[must_use]
     pub fn ack_topic(&self, ix: AckIx) -> &str {
-        self.ack_names().get(usize::from(ix.0)).copied().unwrap_or("")
+        self.ack_names()
+            .get(usize::from(ix.0))
+            .copied()
+            .unwrap_or("")
     }
 
     /// The distinct ACK topics, in the order of [`AckIx`]: by first mention.

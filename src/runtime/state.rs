@@ -102,11 +102,14 @@ impl KnownState {
     /// What the core is told before anything else.
     #[must_use]
     pub fn initial_events(&self) -> Vec<Event> {
-        let policies = self.overrides.iter().map(|(topic, patch)| Event::PolicyChanged {
-            topic: *topic,
-            overrides: patch.clone(),
-            apply_pending: false,
-        });
+        let policies = self
+            .overrides
+            .iter()
+            .map(|(topic, patch)| Event::PolicyChanged {
+                topic: *topic,
+                overrides: patch.clone(),
+                apply_pending: false,
+            });
         let pauses = self.paused.iter().map(|(topic, paused)| Event::Paused {
             topic: *topic,
             paused: *paused,

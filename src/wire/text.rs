@@ -38,8 +38,8 @@ pub fn duration_ms(bytes: &[u8]) -> Option<u64> {
     if bytes.len() > DURATION_BYTES_MAX {
         return None;
     }
-    let duration = humantime::parse_duration(std::str::from_utf8(bytes).ok()?).ok()?;
-    Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    // humantime itself panics on sums that are too large: the configuration's parser bounds them.
+    crate::config::duration::parse_duration_ms(std::str::from_utf8(bytes).ok()?).ok()
 }
 
 /// The humantime text of ms; [`duration_ms`] reads it back.

@@ -1,0 +1,213 @@
+//! The idempotent producer: hands records over without waiting, and reports what became of each.
+//!
+//! A report says one of four things: durable (and where), ambiguous (it may be in the log or not), refused (it is not),
+//! or too large. Whatever is not known to be one of the others is ambiguous.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::ClientContext;
+use rdkafka::Message;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+
+use super::KafkaProblem;
+use super::trouble::{Context, Trouble};
+use crate::core::LogPosition;
+use crate::core::event::PublishOutcome;
+use crate::ports::OwnedHeader;
+
+const POLL: Duration = Duration::from_millis(50);
+
+/// What became of a record: the token that it was handed over with, and the outcome.
+pub type Reports = Arc<dyn Fn(u64, PublishOutcome) + Send + Sync>;
+
+/// How many partitions each topic has, as far as known; kept fresh by whoever looks at metadata.
+pub type PartitionCounts = Arc<RwLock<HashMap<String, i32>>>;
+
+struct PublisherContext {
+    inner: Context,
+    reports: Reports,
+}
+
+impl ClientContext for PublisherContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.inner.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.inner.error(error, reason);
+    }
+}
+
+impl ProducerContext for PublisherContext {
+    type DeliveryOpaque = Box<u64>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, token: Box<u64>) {
+        let outcome = match result {
+            Ok(message) => {
+                PublishOutcome::Durable(LogPosition::new(message.partition(), message.offset()))
+            }
+            Err((error, _)) => outcome_of(error),
+        };
+        (self.reports)(*token, outcome);
+    }
+}
+
+/// What an error says about whether the record is in the log.
+fn outcome_of(error: &KafkaError) -> PublishOutcome {
+    let text: Box<str> = error.to_string().into();
+    match error.rdkafka_error_code() {
+        Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge) => {
+            PublishOutcome::TooLarge
+        }
+        Some(
+            Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InvalidTopic
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::PolicyViolation
+            | Code::NotEnoughReplicas
+            | Code::QueueFull
+            | Code::PurgeQueue,
+        ) => PublishOutcome::Refused(text),
+        _ => PublishOutcome::Ambiguous(text),
+    }
+}
+
+/// A record to be produced.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    pub topic: String,
+    /// `None`: `spread` modulo the topic's number of partitions.
+    pub partition: Option<i32>,
+    pub spread: i32,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<OwnedHeader>,
+}
+
+pub struct Publisher {
+    producer: Arc<BaseProducer<PublisherContext>>,
+    reports: Reports,
+    counts: PartitionCounts,
+    closing: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Publisher {
+    /// # Errors
+    /// The settings make no client, or no thread could be started.
+    pub fn spawn(
+        settings: &ClientConfig,
+        trouble: &Trouble,
+        counts: PartitionCounts,
+        reports: Reports,
+    ) -> Result<Self, KafkaProblem> {
+        let context = PublisherContext {
+            inner: Context::new("publisher", trouble),
+            reports: Arc::clone(&reports),
+        };
+        let producer: BaseProducer<PublisherContext> = settings
+            .create_with_context(context)
+            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+        let producer = Arc::new(producer);
+        let closing = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("publisher".into())
+            .spawn({
+                let (producer, closing) = (Arc::clone(&producer), Arc::clone(&closing));
+                move || {
+                    while !closing.load(Ordering::Relaxed) {
+                        producer.poll(POLL);
+                    }
+                }
+            })
+            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+        Ok(Self {
+            producer,
+            reports,
+            counts,
+            closing,
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands the record over, at once. The report comes on the producer's thread, or on this one if it is refused here.
+    pub fn publish(&self, token: u64, record: &Outbound) {
+        if let Err(outcome) = self.hand_over(token, record) {
+            (self.reports)(token, outcome);
+        }
+    }
+
+    fn hand_over(&self, token: u64, record: &Outbound) -> Result<(), PublishOutcome> {
+        let partition = match record.partition {
+            Some(partition) => partition,
+            None => {
+                let count = self
+                    .counts
+                    .read()
+                    .ok()
+                    .and_then(|counts| counts.get(&record.topic).copied())
+                    .filter(|count| *count > 0);
+                let Some(count) = count else {
+                    let why = format!("the topic {} does not exist", record.topic);
+                    return Err(PublishOutcome::Refused(why.into()));
+                };
+                record.spread.rem_euclid(count)
+            }
+        };
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (name, value) in &record.headers {
+            let Ok(key) = std::str::from_utf8(name) else {
+                let why = "a header name is not UTF-8";
+                return Err(PublishOutcome::Refused(why.into()));
+            };
+            headers = headers.insert(Header {
+                key,
+                value: value.as_deref(),
+            });
+        }
+        let mut out: BaseRecord<'_, [u8], [u8], Box<u64>> =
+            BaseRecord::with_opaque_to(&record.topic, Box::new(token))
+                .partition(partition)
+                .headers(headers);
+        if let Some(key) = &record.key {
+            out = out.key(key.as_slice());
+        }
+        if let Some(value) = &record.value {
+            out = out.payload(value.as_slice());
+        }
+        self.producer.send(out).map_err(|(error, _)| {
+            match outcome_of(&error) {
+                // Not even handed over: nothing is in any log.
+                PublishOutcome::Ambiguous(why) => PublishOutcome::Refused(why),
+                known => known,
+            }
+        })
+    }
+
+    /// Waits for reports of what is in flight, no longer than `timeout`.
+    pub fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.producer.flush(timeout) {
+            tracing::debug!(%error, "not all was reported before the end");
+        }
+    }
+
+    pub fn close(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
