@@ -1,0 +1,344 @@
+//! The demo's order of events: broker, coordinator, A, B; B killed again and again; A stopped, the rest drained; the verdict.
+//!
+//! The coordinator is handed in as a closure, so that nothing here depends on how it is built. The count comes from what
+//! was seen on the topics and in Service B's log.
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::DemoError;
+use super::broker::EmbeddedBroker;
+use super::interrupt::Interrupts;
+use super::observer::CopyObserver;
+use super::screen::Screen;
+use super::service_a::{Sent, ServiceA, ServiceAOptions};
+use super::service_b_process::ServiceBProcess;
+use super::tally::{Tally, WorkLog};
+use crate::clock;
+
+const SOURCE: &str = "orders";
+const ACKS: &str = "orders-acks";
+const DEAD_LETTERS: &str = "orders-dlq";
+const GROUP: &str = "ackwarden";
+const STATE: &str = "ackwarden-state";
+const PARTITIONS: i32 = 4;
+
+/// How long the group waits for a Service B that was killed. The least that heartbeats can keep up on a busy machine.
+const SESSION_TIMEOUT_MS: u32 = 2_000;
+/// Work on one order; 20 orders are pulled, and committed, at a time.
+const WORK_MS: u64 = 4;
+/// Orders that a Service B gets done before it is killed: more than one batch, and never a whole number of them.
+const LIFE_MIN: u64 = 25;
+const LIFE_SPREAD: u64 = 60;
+/// The longest wait for the last order, once Service A has ended.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+const STEP: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// About how long in all; `None`: until Ctrl-C.
+    pub duration: Option<Duration>,
+    /// Orders a second.
+    pub rate: u32,
+    /// The program whose hidden command `demo-service-b` is Service B; `None`: this one.
+    pub program: Option<PathBuf>,
+}
+
+impl Default for DemoOptions {
+    fn default() -> Self {
+        Self {
+            duration: None,
+            rate: 50,
+            program: None,
+        }
+    }
+}
+
+/// Where the coordinator is to play.
+#[derive(Debug)]
+pub struct Stage {
+    pub brokers: String,
+    pub source: String,
+    pub ack_topic: String,
+    pub dead_letter_topic: String,
+    pub state_topic: String,
+    pub group_id: String,
+    /// A directory of the demo's own, removed at its end.
+    pub dir: PathBuf,
+}
+
+impl Stage {
+    /// A configuration for the coordinator, in the words of its own file. The timeout leaves a killed Service B's
+    /// successor the time to join the group.
+    #[must_use]
+    pub fn config(&self, listen: SocketAddr) -> String {
+        format!(
+            "[kafka]\nbrokers = {:?}\ngroup_id = {:?}\nstate_topic = {:?}\n\
+             [store]\npath = {:?}\n\
+             [http]\nlisten = \"{listen}\"\n\
+             [topics.{:?}]\nack_topic = {:?}\ndead_letter = {:?}\n\
+             start = \"earliest\"\ntimeout = \"4s\"\nbackoff = 1.5\nmax_attempts = 10\n",
+            self.brokers,
+            self.group_id,
+            self.state_topic,
+            self.dir.join("store"),
+            self.source,
+            self.ack_topic,
+            self.dead_letter_topic,
+        )
+    }
+}
+
+/// A coordinator that is running in this process.
+pub trait Coordinator {
+    /// Where its HTTP API listens.
+    fn http(&self) -> Option<SocketAddr>;
+    /// Messages that it still waits for; `None` while it cannot say.
+    fn outstanding(&self) -> Option<u64>;
+    /// Ends it, in order.
+    fn stop(&mut self);
+}
+
+/// What went wrong with a coordinator, in words.
+pub type StartError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Plays the whole of it on standard output; the last line is the verdict. Ctrl-C ends it early, with the verdict too.
+///
+/// # Errors
+/// [`DemoError`]: something did not start, or Kafka's client gave up.
+pub fn run(
+    options: &DemoOptions,
+    start_coordinator: impl FnOnce(&Stage) -> Result<Box<dyn Coordinator>, StartError>,
+) -> Result<Tally, DemoError> {
+    let stdout = std::io::stdout();
+    let live = stdout.is_terminal();
+    run_on(stdout, live, options, start_coordinator)
+}
+
+/// [`run`], with the output of one's own.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_on(
+    out: impl Write,
+    live: bool,
+    options: &DemoOptions,
+    start_coordinator: impl FnOnce(&Stage) -> Result<Box<dyn Coordinator>, StartError>,
+) -> Result<Tally, DemoError> {
+    let interrupts = Interrupts::watch();
+    let scratch = Scratch::new()?;
+    let broker = EmbeddedBroker::start(&[
+        (SOURCE, PARTITIONS),
+        (ACKS, PARTITIONS),
+        (DEAD_LETTERS, PARTITIONS),
+        (STATE, 1),
+    ])?;
+    let stage = Stage {
+        brokers: broker.bootstrap_servers().to_owned(),
+        source: SOURCE.into(),
+        ack_topic: ACKS.into(),
+        dead_letter_topic: DEAD_LETTERS.into(),
+        state_topic: STATE.into(),
+        group_id: GROUP.into(),
+        dir: scratch.0.clone(),
+    };
+    let coordinator =
+        start_coordinator(&stage).map_err(|e| DemoError::Coordinator(e.to_string()))?;
+    let mut screen = Screen::new(out, live);
+    screen
+        .welcome(&stage, coordinator.http())
+        .map_err(DemoError::io("cannot write to", "standard output"))?;
+    let mut play = Play::open(&stage, options, coordinator, screen, interrupts)?;
+    play.act(options.duration)?;
+    play.drain()?;
+    play.close()
+}
+
+struct Play<W: Write> {
+    coordinator: Box<dyn Coordinator>,
+    screen: Screen<W>,
+    interrupts: Interrupts,
+    observer: CopyObserver,
+    service_a: Option<ServiceA>,
+    service_b: ServiceBProcess,
+    sent: Sent,
+    work: WorkLog,
+    kills: u64,
+    /// `work.lines()` at which the present Service B is killed.
+    kill_at: u64,
+    started: Instant,
+    /// Its numbers are final once Service A has ended.
+    all_sent: Option<BTreeSet<u64>>,
+}
+
+impl<W: Write> Play<W> {
+    fn open(
+        stage: &Stage,
+        options: &DemoOptions,
+        coordinator: Box<dyn Coordinator>,
+        screen: Screen<W>,
+        interrupts: Interrupts,
+    ) -> Result<Self, DemoError> {
+        let log = stage.dir.join("service-b.log");
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(DemoError::io("cannot find", "myself"))?,
+        };
+        let mut service_b = ServiceBProcess::new(program, service_b_arguments(stage, &log));
+        service_b.start()?;
+        let observer = CopyObserver::start(&stage.brokers, &stage.source, PARTITIONS)?;
+        let service_a = ServiceA::start(ServiceAOptions {
+            brokers: stage.brokers.clone(),
+            topic: stage.source.clone(),
+            rate: options.rate.max(1),
+            count: None,
+            first: 1,
+            id_header: false,
+        })?;
+        Ok(Self {
+            coordinator,
+            screen,
+            interrupts,
+            observer,
+            sent: service_a.sent(),
+            service_a: Some(service_a),
+            service_b,
+            work: WorkLog::new(log),
+            kills: 0,
+            kill_at: life(0),
+            started: clock::instant(),
+            all_sent: None,
+        })
+    }
+
+    /// A sends, B works and is killed, until it is time to drain.
+    fn act(&mut self, duration: Option<Duration>) -> Result<(), DemoError> {
+        // What was lost last comes back one timeout later, and a successor of B needs a session to join.
+        let act_for = duration.map(|d| {
+            d.saturating_sub((d / 3).clamp(Duration::from_secs(3), Duration::from_secs(12)))
+        });
+        while self.interrupts.count() == 0 && act_for.is_none_or(|d| self.started.elapsed() < d) {
+            std::thread::sleep(STEP);
+            self.look()?;
+            if self.work.lines() >= self.kill_at {
+                self.service_b.kill();
+                self.kills += 1;
+                self.service_b.start()?;
+                self.kill_at = self.work.lines() + life(self.kills);
+            }
+        }
+        if let Some(service_a) = self.service_a.take() {
+            self.all_sent = Some(service_a.stop()?.numbers());
+        }
+        Ok(())
+    }
+
+    /// Until all that was sent is processed and settled; bounded, and given up at another Ctrl-C.
+    fn drain(&mut self) -> Result<(), DemoError> {
+        let interrupts = self.interrupts.count();
+        let started = clock::instant();
+        while started.elapsed() < DRAIN_MAX && self.interrupts.count() == interrupts {
+            let tally = self.look()?;
+            if tally.lost() == 0 && self.coordinator.outstanding().is_none_or(|n| n == 0) {
+                break;
+            }
+            std::thread::sleep(STEP);
+        }
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<Tally, DemoError> {
+        self.service_b.kill();
+        self.work.read_on()?;
+        // Before the verdict, which is to be the last line.
+        self.coordinator.stop();
+        let tally = self.tally();
+        self.screen
+            .line(&tally.to_string())
+            .map_err(DemoError::io("cannot write to", "standard output"))?;
+        Ok(tally)
+    }
+
+    fn look(&mut self) -> Result<Tally, DemoError> {
+        self.service_b.check()?;
+        self.work.read_on()?;
+        let tally = self.tally();
+        self.screen
+            .show(
+                self.started.elapsed(),
+                &tally,
+                self.coordinator.outstanding(),
+            )
+            .map_err(DemoError::io("cannot write to", "standard output"))?;
+        Ok(tally)
+    }
+
+    /// Exact once Service A has ended; before, every order in the log counts as one of A's.
+    fn tally(&self) -> Tally {
+        let (sent, (processed, duplicates)) = match &self.all_sent {
+            Some(sent) => (sent.len() as u64, self.work.of(sent)),
+            None => {
+                let distinct = self.work.processed().len() as u64;
+                (self.sent.count(), (distinct, self.work.lines() - distinct))
+            }
+        };
+        Tally {
+            sent,
+            processed,
+            kills: self.kills,
+            retries: self.observer.copies(),
+            duplicates,
+        }
+    }
+}
+
+/// How many orders the n-th Service B lives for: spread, so that the kills hit each part of a batch.
+const fn life(kills: u64) -> u64 {
+    LIFE_MIN + (kills * 37 + 11) % LIFE_SPREAD
+}
+
+fn service_b_arguments(stage: &Stage, log: &Path) -> Vec<String> {
+    [
+        "demo-service-b",
+        "--brokers",
+        &stage.brokers,
+        "--topic",
+        &stage.source,
+        "--ack-topic",
+        &stage.ack_topic,
+        "--session-timeout-ms",
+        &SESSION_TIMEOUT_MS.to_string(),
+        "--work-ms",
+        &WORK_MS.to_string(),
+        "--until-stdin-closes",
+        "--log",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .chain([log.display().to_string()])
+    .collect()
+}
+
+/// A directory that goes with the demo.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, DemoError> {
+        let dir = std::env::temp_dir().join(format!(
+            "ackwarden-demo-{}-{}",
+            std::process::id(),
+            clock::now().wall_ms
+        ));
+        std::fs::create_dir_all(&dir).map_err(DemoError::io("cannot create", &dir))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
