@@ -26,15 +26,11 @@ const GROUP: &str = "ackwarden";
 const STATE: &str = "ackwarden-state";
 const PARTITIONS: i32 = 4;
 
-/// How long the group waits for a Service B that was killed. The least that heartbeats can keep up on a busy machine.
-const SESSION_TIMEOUT_MS: u32 = 2_000;
 /// Work on one order; 20 orders are pulled, and committed, at a time.
-const WORK_MS: u64 = 4;
+const WORK_US: u64 = 4_000;
 /// Orders that a Service B gets done before it is killed: more than one batch, and never a whole number of them.
-const LIFE_MIN: u64 = 25;
-const LIFE_SPREAD: u64 = 60;
-/// The longest wait for the last order, once Service A has ended.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+const LIFE_MIN: u64 = 30;
+const LIFE_SPREAD: u64 = 80;
 const STEP: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone)]
@@ -43,6 +39,8 @@ pub struct DemoOptions {
     pub duration: Option<Duration>,
     /// Orders a second.
     pub rate: u32,
+    /// The longest wait for the last order, once Service A has ended.
+    pub drain_max: Duration,
     /// The program whose hidden command `demo-service-b` is Service B; `None`: this one.
     pub program: Option<PathBuf>,
 }
@@ -52,6 +50,7 @@ impl Default for DemoOptions {
         Self {
             duration: None,
             rate: 50,
+            drain_max: Duration::from_secs(60),
             program: None,
         }
     }
@@ -71,8 +70,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A configuration for the coordinator, in the words of its own file. The timeout leaves a killed Service B's
-    /// successor the time to join the group.
+    /// A configuration for the coordinator, in the words of its own file. The timeout is many times what
+    /// Service B needs for a batch.
     #[must_use]
     pub fn config(&self, listen: SocketAddr) -> String {
         format!(
@@ -80,7 +79,7 @@ impl Stage {
              [store]\npath = {:?}\n\
              [http]\nlisten = \"{listen}\"\n\
              [topics.{:?}]\nack_topic = {:?}\ndead_letter = {:?}\n\
-             start = \"earliest\"\ntimeout = \"4s\"\nbackoff = 1.5\nmax_attempts = 10\n",
+             start = \"earliest\"\ntimeout = \"2s\"\nbackoff = 1.5\nmax_attempts = 10\n",
             self.brokers,
             self.group_id,
             self.state_topic,
@@ -167,6 +166,7 @@ struct Play<W: Write> {
     sent: Sent,
     work: WorkLog,
     kills: u64,
+    drain_max: Duration,
     /// `work.lines()` at which the present Service B is killed.
     kill_at: u64,
     started: Instant,
@@ -208,6 +208,7 @@ impl<W: Write> Play<W> {
             service_b,
             work: WorkLog::new(log),
             kills: 0,
+            drain_max: options.drain_max,
             kill_at: life(0),
             started: clock::instant(),
             all_sent: None,
@@ -216,7 +217,7 @@ impl<W: Write> Play<W> {
 
     /// A sends, B works and is killed, until it is time to drain.
     fn act(&mut self, duration: Option<Duration>) -> Result<(), DemoError> {
-        // What was lost last comes back one timeout later, and a successor of B needs a session to join.
+        // What was lost last comes back one timeout later, or two.
         let act_for = duration.map(|d| {
             d.saturating_sub((d / 3).clamp(Duration::from_secs(3), Duration::from_secs(12)))
         });
@@ -240,7 +241,7 @@ impl<W: Write> Play<W> {
     fn drain(&mut self) -> Result<(), DemoError> {
         let interrupts = self.interrupts.count();
         let started = clock::instant();
-        while started.elapsed() < DRAIN_MAX && self.interrupts.count() == interrupts {
+        while started.elapsed() < self.drain_max && self.interrupts.count() == interrupts {
             let tally = self.look()?;
             if tally.lost() == 0 && self.coordinator.outstanding().is_none_or(|n| n == 0) {
                 break;
@@ -309,10 +310,12 @@ fn service_b_arguments(stage: &Stage, log: &Path) -> Vec<String> {
         &stage.source,
         "--ack-topic",
         &stage.ack_topic,
-        "--session-timeout-ms",
-        &SESSION_TIMEOUT_MS.to_string(),
-        "--work-ms",
-        &WORK_MS.to_string(),
+        // The embedded broker takes 3 s to form a group, and lets the next Service B wait out the session of the dead one:
+        // by hand, it is back at once.
+        "--assign",
+        &PARTITIONS.to_string(),
+        "--work-us",
+        &WORK_US.to_string(),
         "--until-stdin-closes",
         "--log",
     ]

@@ -19,6 +19,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{DemoError, order};
 
@@ -46,12 +47,15 @@ pub struct ServiceBArgs {
     /// How long the group waits for a killed member
     #[arg(long, default_value_t = 6_000)]
     pub session_timeout_ms: u32,
+    /// Read the partitions 0 to n−1, assigned by hand, offsets still committed to the group: nobody waits for the dead
+    #[arg(long)]
+    pub assign: Option<i32>,
     /// Where the lines go (appended); standard output without it
     #[arg(long)]
     pub log: Option<PathBuf>,
     /// Work for each message
-    #[arg(long, default_value_t = 5)]
-    pub work_ms: u64,
+    #[arg(long, default_value_t = 5_000)]
+    pub work_us: u64,
     /// Messages pulled, and committed, before the first of them is processed
     #[arg(long, default_value_t = 20)]
     pub batch: usize,
@@ -154,9 +158,18 @@ fn consumer(args: &ServiceBArgs) -> Result<BaseConsumer, DemoError> {
     let consumer: BaseConsumer = config
         .create()
         .map_err(DemoError::kafka("cannot make service B's consumer"))?;
-    consumer
-        .subscribe(&[&args.topic])
-        .map_err(DemoError::kafka("service B cannot subscribe"))?;
+    match args.assign {
+        None => consumer.subscribe(&[&args.topic]),
+        Some(partitions) => {
+            let mut list = TopicPartitionList::new();
+            for partition in 0..partitions {
+                list.add_partition_offset(&args.topic, partition, Offset::Stored)
+                    .map_err(DemoError::kafka("service B cannot be assigned"))?;
+            }
+            consumer.assign(&list)
+        }
+    }
+    .map_err(DemoError::kafka("service B cannot subscribe"))?;
     Ok(consumer)
 }
 
@@ -216,7 +229,7 @@ impl Worker {
                 .map_err(DemoError::kafka("service B's extend is not confirmed"))?;
             std::thread::sleep(Duration::from_millis(self.args.extended_work_ms));
         } else {
-            std::thread::sleep(Duration::from_millis(self.args.work_ms));
+            std::thread::sleep(Duration::from_micros(self.args.work_us));
         }
         self.line('P', &position, number)?;
         self.acknowledge(message, &position, None, None)

@@ -24,8 +24,9 @@ impl Coordinator for Absent {
 #[test]
 fn the_demo_without_a_coordinator_says_what_was_lost() {
     let options = DemoOptions {
-        duration: Some(Duration::from_secs(15)),
+        duration: Some(Duration::from_secs(9)),
         rate: 100,
+        drain_max: Duration::from_secs(3),
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_ackwarden"))),
     };
     let mut out = Vec::new();
@@ -36,6 +37,7 @@ fn the_demo_without_a_coordinator_says_what_was_lost() {
     })
     .expect("the demo");
     let text = String::from_utf8(out).expect("text");
+    eprintln!("{text}");
     assert_eq!(text.lines().last(), Some(tally.to_string().as_str()));
     assert!(tally.kills > 0 && tally.sent > 0, "{text}");
     assert!(tally.lost() > 0 && !tally.is_good(), "{text}");

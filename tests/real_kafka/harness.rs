@@ -127,7 +127,7 @@ fn without_a_coordinator_messages_are_lost_when_b_is_killed() {
         .expect("service A")
         .numbers();
     let mut b = ServiceB::new(&brokers, &topic)
-        .with("--work-ms", "2")
+        .with("--work-us", "2000")
         .with("--batch", "50")
         .started();
     b.kill_in_mid_work(3, 70);
@@ -176,7 +176,7 @@ fn without_a_kill_b_processes_and_acknowledges_all() {
         .expect("service A")
         .numbers();
     let mut b = ServiceB::new(&brokers, &topic)
-        .with("--work-ms", "0")
+        .with("--work-us", "0")
         .with("--reject-every", "50")
         .started();
     b.wait_for("all is done", Duration::from_secs(60), |work| {

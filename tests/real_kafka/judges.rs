@@ -10,7 +10,7 @@ use crate::support::records::SeenRecord;
 fn a_clean_history_passes_all_judges() {
     let source = [original(0, 100), copy(1, 0, 2, 200), copy(2, 0, 3, 300)];
     judge::none_republished_after_ack(&source, &[ack("t/0/0", 290)], 50);
-    judge::attempts_without_gaps(&source, &[dead(0, 3)], 3, 0);
+    judge::attempts_without_gaps(&source, &[dead(0, 3)], 3, 1);
     assert_eq!(judge::copies_identical(&source), 2);
     judge::dead_letters_identical(&source, &[dead(0, 3)]);
     assert_eq!(judge::all_processed(&BTreeSet::from([1, 2]), &[1, 2, 2]), 1);
@@ -44,13 +44,13 @@ fn a_copy_after_an_ack_is_found_whichever_delivery_was_acknowledged() {
 #[test]
 fn a_gap_a_repetition_and_an_attempt_too_many_are_found() {
     let gap = [original(0, 1), copy(1, 0, 3, 2)];
-    assert!(violation(|| judge::attempts_without_gaps(&gap, &[], 5, 0)).contains("[1, 3]"));
+    assert!(violation(|| judge::attempts_without_gaps(&gap, &[], 5, 1)).contains("[1, 3]"));
     let twice = [original(0, 1), copy(1, 0, 2, 2), copy(2, 0, 2, 3)];
-    judge::attempts_without_gaps(&twice, &[], 5, 1);
-    assert!(violation(|| judge::attempts_without_gaps(&twice, &[], 5, 0)).contains("1 repeated"));
+    judge::attempts_without_gaps(&twice, &[], 5, 2);
+    assert!(violation(|| judge::attempts_without_gaps(&twice, &[], 5, 1)).contains("2 times"));
     let many = [original(0, 1), copy(1, 0, 2, 2)];
-    violation(|| judge::attempts_without_gaps(&many, &[], 1, 0));
-    violation(|| judge::attempts_without_gaps(&many, &[dead(0, 3)], 5, 0));
+    violation(|| judge::attempts_without_gaps(&many, &[], 1, 1));
+    violation(|| judge::attempts_without_gaps(&many, &[dead(0, 3)], 5, 1));
 }
 
 #[test]

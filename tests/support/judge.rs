@@ -80,34 +80,38 @@ pub fn none_republished_after_ack(source: &[SeenRecord], acks: &[SeenRecord], sl
 }
 
 /// The copies of each message, with its original as attempt 1, and its dead letter as the last attempt's, make 1..n
-/// without gaps, n at most `max_attempts`. One attempt may stand there more than once after crashes: `repeats_max` in all.
+/// without gaps, n at most `max_attempts`. One attempt stands there `publishes_max` times at most: 1, and one more for each
+/// crash, change of owner and ambiguous report.
 pub fn attempts_without_gaps(
     source: &[SeenRecord],
     dead_letters: &[SeenRecord],
     max_attempts: u32,
-    repeats_max: usize,
+    publishes_max: usize,
 ) {
     let mut violations = Vec::new();
-    let mut repeats = 0;
     for (origin, deliveries) in by_origin(source) {
-        let mut attempts: Vec<u32> = Vec::new();
+        let mut attempts: BTreeMap<u32, usize> = BTreeMap::new();
         for delivery in deliveries {
             match (delivery.origin(), delivery.attempt()) {
-                (None, _) => attempts.push(1),
-                (Some(_), Some(attempt)) => attempts.push(attempt),
+                (None, _) => *attempts.entry(1).or_default() += 1,
+                (Some(_), Some(attempt)) => *attempts.entry(attempt).or_default() += 1,
                 (Some(_), None) => violations.push(format!(
                     "{origin}: copy {} has no attempt",
                     delivery.position()
                 )),
             }
         }
-        let distinct: BTreeSet<u32> = attempts.iter().copied().collect();
-        repeats += attempts.len() - distinct.len();
-        let last = u32::try_from(distinct.len()).expect("few attempts");
-        if !distinct.iter().copied().eq(1..=last) || last > max_attempts {
+        let last = u32::try_from(attempts.len()).expect("few attempts");
+        if !attempts.keys().copied().eq(1..=last) || last > max_attempts {
             violations.push(format!(
-                "{origin}: attempts {attempts:?}, at most {max_attempts}"
+                "{origin}: attempts {:?}, to be 1 to at most {max_attempts}",
+                attempts.keys().collect::<Vec<_>>()
             ));
+        }
+        for (attempt, times) in attempts {
+            if times > publishes_max {
+                violations.push(format!("{origin}: attempt {attempt} stands there {times} times, at most {publishes_max}"));
+            }
         }
         for dead in dead_letters
             .iter()
@@ -121,11 +125,6 @@ pub fn attempts_without_gaps(
                 ));
             }
         }
-    }
-    if repeats > repeats_max {
-        violations.push(format!(
-            "{repeats} repeated attempts, at most {repeats_max} are to be excused"
-        ));
     }
     report("attempts without gaps", violations);
 }

@@ -53,7 +53,7 @@ impl ServiceB {
         }
     }
 
-    /// Another argument of `ServiceBArgs`, e.g. `("--work-ms", "2")`.
+    /// Another argument of `ServiceBArgs`, e.g. `("--work-us", "2000")`.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.arguments.extend([name.to_owned(), value.to_owned()]);
         self
