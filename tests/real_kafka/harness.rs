@@ -64,6 +64,37 @@ fn every_codec_and_a_large_record_are_read_back() {
 }
 
 #[test]
+fn limits_of_the_broker_are_what_the_tests_take_them_for() {
+    let kafka = require_kafka!();
+    let brokers = kafka.brokers();
+    let (huge, tight) = (unique("huge"), unique("tight"));
+    let spec = TopicSpec::new(&huge, 1).config("max.message.bytes", "20971520");
+    topics::create(&brokers, &spec);
+    let spec = TopicSpec::new(&tight, 1).config("max.message.bytes", "2000");
+    topics::create(&brokers, &spec);
+    let record = NewRecord::new("v").header("large", vec![7; 10_000_000]);
+    let limits = [("message.max.bytes", "20971520")];
+    produce_with(&brokers, &huge, &[record], &limits);
+    assert!(read_all(&brokers, &huge)[0].size_bytes() > 10_000_000);
+    produce(&brokers, &tight, &[NewRecord::new(vec![7; 1_880]).key("k")]);
+    let with_headers = NewRecord::new(vec![7; 1_880])
+        .key("k")
+        .header("more", vec![7; 150]);
+    let refused = std::panic::catch_unwind(|| produce(&brokers, &tight, &[with_headers]));
+    assert!(refused.is_err(), "2 kB fit through");
+}
+
+#[test]
+fn a_broker_that_was_not_started_yet_is_started_later() {
+    let Some(kafka) = Kafka::start(KafkaOptions::default().stopped()) else {
+        return;
+    };
+    assert!(std::net::TcpStream::connect(("127.0.0.1", kafka.port())).is_err());
+    kafka.start_again();
+    topics::create(&kafka.brokers(), &TopicSpec::new("t", 1));
+}
+
+#[test]
 fn topics_grow_shrink_change_and_go() {
     let kafka = require_kafka!();
     let brokers = kafka.brokers();

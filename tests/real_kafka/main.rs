@@ -11,6 +11,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod broker_faults;
+mod crash_of_b;
+mod crash_of_coordinator;
+mod dead_letters;
 mod demo;
+mod fidelity;
 mod harness;
 mod judges;
+mod operator;
+mod refusals;
+mod scene;
+mod topology;
+mod verdicts;
