@@ -13,9 +13,11 @@ mod screen;
 pub mod service_a;
 pub mod service_b;
 mod service_b_process;
+mod stage;
 pub mod tally;
 
 pub use error::DemoError;
-pub use run::{Coordinator, DemoOptions, Stage, run};
+pub use run::{Coordinator, DemoOptions, run};
 pub use service_b::ServiceBArgs;
+pub use stage::Stage;
 pub use tally::Tally;

@@ -16,6 +16,7 @@ use super::observer::CopyObserver;
 use super::screen::Screen;
 use super::service_a::{Sent, ServiceA, ServiceAOptions};
 use super::service_b_process::ServiceBProcess;
+use super::stage::{Scratch, Stage};
 use super::tally::{Tally, WorkLog};
 use crate::clock;
 
@@ -26,8 +27,12 @@ const GROUP: &str = "ackwarden";
 const STATE: &str = "ackwarden-state";
 const PARTITIONS: i32 = 4;
 
-/// Work on one order; 20 orders are pulled, and committed, at a time.
-const WORK_US: u64 = 4_000;
+/// Work on one order. With a batch of up to 20 that is filled for 0.2 s, a Service B can do 60 a second at least, and is in
+/// the middle of a batch for about half of its time.
+const WORK_US: u64 = 12_000;
+const FILL_MS: u64 = 200;
+/// What it keeps up with.
+const RATE: u32 = 40;
 /// Orders that a Service B gets done before it is killed: more than one batch, and never a whole number of them.
 const LIFE_MIN: u64 = 30;
 const LIFE_SPREAD: u64 = 80;
@@ -49,45 +54,10 @@ impl Default for DemoOptions {
     fn default() -> Self {
         Self {
             duration: None,
-            rate: 50,
+            rate: RATE,
             drain_max: Duration::from_secs(60),
             program: None,
         }
-    }
-}
-
-/// Where the coordinator is to play.
-#[derive(Debug)]
-pub struct Stage {
-    pub brokers: String,
-    pub source: String,
-    pub ack_topic: String,
-    pub dead_letter_topic: String,
-    pub state_topic: String,
-    pub group_id: String,
-    /// A directory of the demo's own, removed at its end.
-    pub dir: PathBuf,
-}
-
-impl Stage {
-    /// A configuration for the coordinator, in the words of its own file. The timeout is many times what
-    /// Service B needs for a batch.
-    #[must_use]
-    pub fn config(&self, listen: SocketAddr) -> String {
-        format!(
-            "[kafka]\nbrokers = {:?}\ngroup_id = {:?}\nstate_topic = {:?}\n\
-             [store]\npath = {:?}\n\
-             [http]\nlisten = \"{listen}\"\n\
-             [topics.{:?}]\nack_topic = {:?}\ndead_letter = {:?}\n\
-             start = \"earliest\"\ntimeout = \"2s\"\nbackoff = 1.5\nmax_attempts = 10\n",
-            self.brokers,
-            self.group_id,
-            self.state_topic,
-            self.dir.join("store"),
-            self.source,
-            self.ack_topic,
-            self.dead_letter_topic,
-        )
     }
 }
 
@@ -142,7 +112,7 @@ pub fn run_on(
         dead_letter_topic: DEAD_LETTERS.into(),
         state_topic: STATE.into(),
         group_id: GROUP.into(),
-        dir: scratch.0.clone(),
+        dir: scratch.path().to_path_buf(),
     };
     let coordinator =
         start_coordinator(&stage).map_err(|e| DemoError::Coordinator(e.to_string()))?;
@@ -316,6 +286,8 @@ fn service_b_arguments(stage: &Stage, log: &Path) -> Vec<String> {
         &PARTITIONS.to_string(),
         "--work-us",
         &WORK_US.to_string(),
+        "--fill-ms",
+        &FILL_MS.to_string(),
         "--until-stdin-closes",
         "--log",
     ]
@@ -323,25 +295,4 @@ fn service_b_arguments(stage: &Stage, log: &Path) -> Vec<String> {
     .map(str::to_owned)
     .chain([log.display().to_string()])
     .collect()
-}
-
-/// A directory that goes with the demo.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> Result<Self, DemoError> {
-        let dir = std::env::temp_dir().join(format!(
-            "ackwarden-demo-{}-{}",
-            std::process::id(),
-            clock::now().wall_ms
-        ));
-        std::fs::create_dir_all(&dir).map_err(DemoError::io("cannot create", &dir))?;
-        Ok(Self(dir))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

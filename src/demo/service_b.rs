@@ -22,11 +22,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{DemoError, order};
+use crate::clock;
 
 /// How long the first message of a batch is waited for.
 const PULL_WAIT: Duration = Duration::from_millis(200);
-/// How long the rest of a batch is waited for.
-const FILL_WAIT: Duration = Duration::from_millis(5);
 /// How long the ACKs of a batch may take.
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 
@@ -59,6 +58,9 @@ pub struct ServiceBArgs {
     /// Messages pulled, and committed, before the first of them is processed
     #[arg(long, default_value_t = 20)]
     pub batch: usize,
+    /// How long the rest of a batch is waited for, once its first message is there
+    #[arg(long, default_value_t = 5)]
+    pub fill_ms: u64,
     /// What an ACK says
     #[arg(long, value_enum, default_value_t = AckMode::Position)]
     pub ack: AckMode,
@@ -116,7 +118,7 @@ pub fn run(args: ServiceBArgs) -> Result<(), DemoError> {
         args,
     };
     loop {
-        let batch = pull(&consumer, worker.args.batch)?;
+        let batch = pull(&consumer, &worker.args)?;
         if batch.is_empty() {
             continue;
         }
@@ -173,14 +175,16 @@ fn consumer(args: &ServiceBArgs) -> Result<BaseConsumer, DemoError> {
     Ok(consumer)
 }
 
-fn pull(consumer: &BaseConsumer, max: usize) -> Result<Vec<OwnedMessage>, DemoError> {
-    let mut batch = Vec::with_capacity(max);
-    let mut wait = PULL_WAIT;
-    while batch.len() < max {
-        match consumer.poll(wait) {
+fn pull(consumer: &BaseConsumer, args: &ServiceBArgs) -> Result<Vec<OwnedMessage>, DemoError> {
+    let mut batch = Vec::with_capacity(args.batch);
+    let mut full_at = clock::instant() + PULL_WAIT;
+    while batch.len() < args.batch {
+        match consumer.poll(full_at.saturating_duration_since(clock::instant())) {
             Some(Ok(message)) => {
+                if batch.is_empty() {
+                    full_at = clock::instant() + Duration::from_millis(args.fill_ms);
+                }
                 batch.push(message.detach());
-                wait = FILL_WAIT;
             }
             // The client goes on by itself: a broker that restarts, a topic that is not there yet.
             Some(Err(KafkaError::MessageConsumption(error))) => {

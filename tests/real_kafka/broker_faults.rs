@@ -22,7 +22,8 @@ fn the_broker_is_killed_in_mid_traffic_and_comes_back() {
     );
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
         .with("--instance-id", "b")
-        .with("--work-us", "200")
+        .with("--work-us", "2000")
+        .with("--fill-ms", "100")
         .started();
     let a = ServiceA::start(orders(&scene, 3_000, 300)).expect("service A");
     b.kill_in_mid_work(2, 200);

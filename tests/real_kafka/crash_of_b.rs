@@ -26,7 +26,8 @@ fn b_is_killed_in_mid_work_and_no_message_is_lost() {
     // Static membership, so that a successor is at work at once; what the dead one had pulled is gone all the same.
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
         .with("--instance-id", "b")
-        .with("--work-us", "100")
+        .with("--work-us", "300")
+        .with("--fill-ms", "50")
         .with("--batch", &BATCH.to_string())
         .started();
     let a = ServiceA::start(orders(&scene, MESSAGES, 2_000)).expect("service A");

@@ -25,7 +25,8 @@ fn the_coordinator_is_killed_in_mid_traffic_and_goes_on_with_its_store() {
     );
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
         .with("--instance-id", "b")
-        .with("--work-us", "200")
+        .with("--work-us", "1000")
+        .with("--fill-ms", "100")
         .with("--batch", "100")
         .started();
     let a = ServiceA::start(orders(&scene, 8_000, 500)).expect("service A");

@@ -25,9 +25,9 @@ impl Coordinator for Absent {
 fn the_demo_without_a_coordinator_says_what_was_lost() {
     let options = DemoOptions {
         duration: Some(Duration::from_secs(9)),
-        rate: 100,
         drain_max: Duration::from_secs(3),
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_ackwarden"))),
+        ..DemoOptions::default()
     };
     let mut out = Vec::new();
     let mut seen = None;

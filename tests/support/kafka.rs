@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::kafka_fetch::kafka_libs;
 use super::process::{Guarded, Signal};
-use super::{free_port, scratch_dir, tail};
+use super::{free_port, say_loudly, scratch_dir, tail};
 
 /// A fresh data directory on a loaded machine of two cores: seen to take 2 to 10 s.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -72,7 +72,7 @@ impl Kafka {
                     std::env::var("CI").as_deref() != Ok("true"),
                     "CI=true, and the real-Kafka tests cannot run: {why}"
                 );
-                eprintln!("SKIPPED real-Kafka tests: {why}");
+                say_loudly(&format!("SKIPPED real-Kafka tests: {why}"));
                 return None;
             }
         };

@@ -60,10 +60,10 @@ fn fetch(home: &Path, libs: &Path) -> Result<(), String> {
         POM.replace("KAFKA_VERSION", KAFKA_VERSION),
     )
     .map_err(|e| e.to_string())?;
-    eprintln!(
+    super::say_loudly(&format!(
         "fetching Apache Kafka {KAFKA_VERSION} from Maven Central into {} (once)",
         libs.display()
-    );
+    ));
     let output = Command::new("mvn")
         .args([
             "-q",

@@ -22,6 +22,7 @@ pub mod records;
 pub mod service_b;
 pub mod topics;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,11 @@ pub fn unique(prefix: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{prefix}-{}-{n}", std::process::id())
+}
+
+/// A line that is seen in any case: the test harness keeps back what `eprintln!` writes in a test that passes.
+pub fn say_loudly(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A new directory below the target directory; the caller's to remove.
