@@ -22,7 +22,10 @@ const VERDICT_HAS_REASON: u8 = 1 << 1;
 
 /// The body of neighbouring details. If they are not strictly ascending by origin, it does not decode again.
 #[must_use]
-pub fn encode_details(details: &[DetailImage]) -> Vec<u8> {
+pub fn encode_details<'a>(
+    details: impl IntoIterator<Item = &'a DetailImage, IntoIter: ExactSizeIterator>,
+) -> Vec<u8> {
+    let details = details.into_iter();
     let mut w = Writer::with_capacity(8 + details.len() * 80);
     w.count(details.len());
     let mut origin_before = 0;

@@ -1,0 +1,344 @@
+//! Records that change together or not at all, over one sled tree.
+//!
+//! A commit writes every changed record as a new version beside the one before, makes that durable, then writes the one
+//! key that says "this version is whole" and makes that durable, then deletes what was superseded. Until the one key is
+//! on disk the version before is what counts, complete; after it, the new one. Nothing needs sled's own transactions,
+//! which hold all of it in memory (docs/decisions/0002).
+//!
+//! Invariants:
+//! - For every record, the newest version at or below the committed one is what counts; a removal is a version, too.
+//! - A space without a root is nothing: dropping the root drops the space.
+//! - A value never exceeds [`VALUE_BYTES_MAX`].
+//! - After an error nothing in here is to be used again: drop it, and open anew.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::directory::{size_bytes, sync_directory};
+use super::key::{COMMIT_KEY, FRAGMENT_KEY_BYTES, FragmentKey, RecordId, STORE_SPACE};
+use super::scan::Version;
+use super::trouble::Trouble;
+use crate::clock;
+use crate::wire::stored::{ENVELOPE_BYTES, seal, unseal};
+
+/// A leaf of sled's tree holds up to 17 values and is itself one value of its log, which goes to a file of its own (and
+/// leaks, when neighbours come and go) from 128 KiB on. 17 of these with their keys stay below that.
+pub(super) const VALUE_BYTES_MAX: usize = 7_000;
+
+const PARTS_BYTES: usize = 2;
+const CHUNK_BYTES_MAX: usize = VALUE_BYTES_MAX - ENVELOPE_BYTES - PARTS_BYTES;
+
+/// Pages sled keeps in memory. Everything is read once, at start; later only the chunks of details that change.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// sled's threads give its lock back a moment after a database was dropped.
+const SLED_LOCK_WAIT: Duration = Duration::from_secs(5);
+const SLED_LOCK_POLL: Duration = Duration::from_millis(10);
+
+/// A record as it counts now.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Live {
+    pub version: u64,
+    pub parts: u16,
+    /// Keys and values.
+    pub bytes: u64,
+    pub digest: u64,
+}
+
+/// What the records of a space, its root aside, come to: a mixture of versions does not add up to it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub records: u64,
+    pub digest_sum: u64,
+}
+
+/// The records of one data directory.
+pub(super) struct Records {
+    pub(super) db: sled::Db,
+    /// Kept open, so that an error of an earlier write-back is not missed.
+    db_file: File,
+    path: PathBuf,
+    pub(super) committed: u64,
+    pub(super) index: BTreeMap<RecordId, Live>,
+    pub(super) tallies: HashMap<u32, Tally>,
+    pub(super) live_bytes: u64,
+    /// What no checkpoint needs: left by a commit that was broken off, or not deleted yet. Goes before the next commit.
+    pub(super) doomed: Vec<FragmentKey>,
+    /// No space after this one was ever met.
+    pub(super) last_space: u32,
+}
+
+impl Records {
+    /// Opens or creates; what is there is not known before a [scan](Self::scan).
+    pub fn open(path: &Path) -> Result<Self, Trouble> {
+        let config = sled::Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            // Flushing is ours to do and to check: sled's own flusher ends, unnoticed, at its first error.
+            .flush_every_ms(None);
+        let give_up = clock::instant() + SLED_LOCK_WAIT;
+        let db = loop {
+            match config.open().map_err(Trouble::from) {
+                Ok(db) => break db,
+                Err(trouble) if trouble.is_sled_lock() => {
+                    if clock::instant() > give_up {
+                        return Err(Trouble::InUse);
+                    }
+                    std::thread::sleep(SLED_LOCK_POLL);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        };
+        let db_file = File::open(path.join("db"))?;
+        sync_directory(path)?;
+        let committed = match db.get(COMMIT_KEY)? {
+            None => 0,
+            Some(sealed) => match unseal(COMMIT_KEY, &sealed)?.try_into() {
+                Ok(version) => u64::from_le_bytes(version),
+                Err(_) => return Err(Trouble::Damaged("the commit record is malformed".into())),
+            },
+        };
+        Ok(Self {
+            db,
+            db_file,
+            path: path.to_owned(),
+            committed,
+            index: BTreeMap::new(),
+            tallies: HashMap::new(),
+            live_bytes: 0,
+            doomed: Vec::new(),
+            last_space: STORE_SPACE,
+        })
+    }
+
+    /// The body of a record; `None` if there is none.
+    pub fn get(&self, id: RecordId) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some(live) = self.index.get(&id) else {
+            return Ok(None);
+        };
+        let mut version = Version::new(live.version);
+        for part in 0..live.parts {
+            let key = id.fragment(live.version, part);
+            match self.db.get(key)? {
+                Some(sealed) => version.add(key, part, &sealed)?,
+                None => return Err(Trouble::Damaged("a part of a record is missing".into())),
+            }
+        }
+        match version.body() {
+            Some(body) => Ok(Some(body.to_vec())),
+            None => Err(Trouble::Damaged("a record is damaged".into())),
+        }
+    }
+
+    /// What the records of a space come to now.
+    pub fn tally(&self, space: u32) -> Tally {
+        self.tallies.get(&space).copied().unwrap_or_default()
+    }
+
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    pub fn disk_bytes(&self) -> u64 {
+        size_bytes(&self.path)
+    }
+
+    /// Begins a commit. Only one that [finishes](Commit::finish) counts.
+    pub fn begin(&mut self) -> Result<Commit<'_>, Trouble> {
+        for key in std::mem::take(&mut self.doomed) {
+            self.db.remove(key)?;
+        }
+        Ok(Commit {
+            version: self.committed + 1,
+            records: self,
+            superseded: Vec::new(),
+            tombstones: BTreeSet::new(),
+        })
+    }
+
+    /// The same records in a new database, and nothing else. The old one is closed, its files are left.
+    pub fn copy_into(self, path: &Path) -> Result<Self, Trouble> {
+        let mut copy = Self::open(path)?;
+        for (id, live) in &self.index {
+            for part in 0..live.parts {
+                let key = id.fragment(live.version, part);
+                if let Some(value) = self.db.get(key)? {
+                    copy.db.insert(key, value)?;
+                }
+            }
+        }
+        copy.sync()?;
+        copy.mark_committed(self.committed)?;
+        copy.index = self.index;
+        copy.tallies = self.tallies;
+        copy.live_bytes = self.live_bytes;
+        copy.last_space = self.last_space;
+        Ok(copy)
+    }
+
+    fn mark_committed(&mut self, version: u64) -> Result<(), Trouble> {
+        self.db
+            .insert(COMMIT_KEY, seal(COMMIT_KEY, &version.to_le_bytes()))?;
+        self.sync()?;
+        self.committed = version;
+        Ok(())
+    }
+
+    /// sled's flush hands the bytes to the kernel; this hands them to the disk.
+    fn sync(&self) -> Result<(), Trouble> {
+        self.db.flush()?;
+        self.db_file.sync_all()?;
+        // There are none while values are small; sled would write them without a sync.
+        for blob in fs::read_dir(self.path.join("blobs"))? {
+            match File::open(blob?.path()) {
+                Ok(file) => file.sync_all()?,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn enter(&mut self, id: RecordId, live: Live) -> Option<Live> {
+        let before = self.index.insert(id, live);
+        self.live_bytes += live.bytes;
+        if let Some(before) = before {
+            self.live_bytes -= before.bytes;
+        }
+        if id != RecordId::root(id.space) {
+            let tally = self.tallies.entry(id.space).or_default();
+            tally.records += u64::from(before.is_none());
+            tally.digest_sum = tally
+                .digest_sum
+                .wrapping_sub(before.map_or(0, |before| before.digest))
+                .wrapping_add(live.digest);
+        }
+        before
+    }
+
+    pub(super) fn strike(&mut self, id: RecordId) -> Option<Live> {
+        let before = self.index.remove(&id)?;
+        self.live_bytes -= before.bytes;
+        if id != RecordId::root(id.space)
+            && let Some(tally) = self.tallies.get_mut(&id.space)
+        {
+            tally.records -= 1;
+            tally.digest_sum = tally.digest_sum.wrapping_sub(before.digest);
+        }
+        Some(before)
+    }
+}
+
+/// Changes that count together once [`finish`](Self::finish) has returned `Ok`.
+pub(super) struct Commit<'a> {
+    records: &'a mut Records,
+    version: u64,
+    superseded: Vec<(RecordId, Live)>,
+    tombstones: BTreeSet<RecordId>,
+}
+
+impl Commit<'_> {
+    /// The records as they will be.
+    pub fn records(&self) -> &Records {
+        self.records
+    }
+
+    /// Sets a record.
+    pub fn put(&mut self, id: RecordId, body: &[u8]) -> Result<(), Trouble> {
+        let parts = body.len().div_ceil(CHUNK_BYTES_MAX).max(1);
+        let parts = u16::try_from(parts)
+            .map_err(|_| Trouble::Damaged("a record of more than 400 MB".into()))?;
+        let mut chunks = body.chunks(CHUNK_BYTES_MAX);
+        let mut bytes = 0;
+        for part in 0..parts {
+            bytes += self.insert(id, part, parts, chunks.next().unwrap_or_default())?;
+        }
+        self.tombstones.remove(&id);
+        let before = self.records.enter(
+            id,
+            Live {
+                version: self.version,
+                parts,
+                bytes,
+                digest: digest(id, body),
+            },
+        );
+        if let Some(before) = before {
+            self.supersede(id, before, parts)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a record, if there is one.
+    pub fn remove(&mut self, id: RecordId) -> Result<(), Trouble> {
+        if let Some(before) = self.records.strike(id) {
+            self.insert(id, 0, 0, &[])?;
+            self.tombstones.insert(id);
+            self.supersede(id, before, 1)?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of a space.
+    pub fn drop_space(&mut self, space: u32) -> Result<(), Trouble> {
+        debug_assert_ne!(space, STORE_SPACE);
+        self.remove(RecordId::root(space))?;
+        let range = self.records.index.range(RecordId::all_of(space));
+        for id in range.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(live) = self.records.strike(id) {
+                self.superseded.push((id, live));
+            }
+        }
+        self.records.tallies.remove(&space);
+        Ok(())
+    }
+
+    /// Makes it all durable, and deletes what it replaced.
+    pub fn finish(self) -> Result<(), Trouble> {
+        self.records.sync()?;
+        self.records.mark_committed(self.version)?;
+        // From here on nothing can go wrong that a scan does not clear up.
+        let db = &self.records.db;
+        for (id, live) in &self.superseded {
+            for part in 0..live.parts {
+                db.remove(id.fragment(live.version, part))?;
+            }
+        }
+        for id in &self.tombstones {
+            db.remove(id.fragment(self.version, 0))?;
+        }
+        Ok(())
+    }
+
+    fn insert(&self, id: RecordId, part: u16, parts: u16, chunk: &[u8]) -> Result<u64, Trouble> {
+        let key = id.fragment(self.version, part);
+        let mut body = Vec::with_capacity(PARTS_BYTES + chunk.len());
+        body.extend_from_slice(&parts.to_le_bytes());
+        body.extend_from_slice(chunk);
+        let sealed = seal(&key, &body);
+        let bytes = (FRAGMENT_KEY_BYTES + sealed.len()) as u64;
+        self.records.db.insert(key, sealed)?;
+        Ok(bytes)
+    }
+
+    /// `before` counts no more. Where it was written in this very commit, its first `kept` parts are overwritten.
+    fn supersede(&mut self, id: RecordId, before: Live, kept: u16) -> Result<(), Trouble> {
+        if before.version == self.version {
+            for part in kept..before.parts {
+                self.records.db.remove(id.fragment(self.version, part))?;
+            }
+        } else {
+            self.superseded.push((id, before));
+        }
+        Ok(())
+    }
+}
+
+/// Of a record's name and body.
+pub(super) fn digest(id: RecordId, body: &[u8]) -> u64 {
+    xxh3_64_with_seed(body, xxh3_64_with_seed(&id.fragment(0, 0), 0))
+}
