@@ -18,6 +18,9 @@ mod records;
 mod scan;
 mod trouble;
 
+#[cfg(test)]
+mod records_tests;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 

@@ -134,7 +134,7 @@ pub fn detail(origin: i64, mark: u64) -> DetailImage {
     DetailImage {
         origin,
         origin_timestamp_ms: 1_700_000_000_000,
-        id: (mark % 2 == 0).then(|| format!("id-{origin}-{mark}").into()),
+        id: (mark.is_multiple_of(2)).then(|| format!("id-{origin}-{mark}").into()),
         seen_wall_ms: 1_700_000_000_123,
         len: 214,
         digest: mark.wrapping_mul(0x9E37_79B9_7F4A_7C15),
@@ -162,7 +162,7 @@ pub fn detail(origin: i64, mark: u64) -> DetailImage {
         extended_ms: 0,
         timeout_ms: None,
         state: DetailState::Outstanding,
-        verdict: (mark % 3 == 0).then(|| VerdictImage {
+        verdict: (mark.is_multiple_of(3)).then(|| VerdictImage {
             verdict: Verdict::Nack,
             at: LogPosition::new(2, 881),
             delay_ms: Some(1_000),

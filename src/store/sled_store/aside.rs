@@ -31,15 +31,19 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let beside = format!("{name}.broken-");
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     if !name.is_empty() && all_ours(path)? {
-        let target = unused(&path.with_file_name(&beside))?;
+        let target = unused(parent, &beside)?;
         if fs::rename(path, &target).is_ok() {
-            forget_older(target.parent(), &beside);
+            forget_older(parent, &beside);
             return Ok(target);
         }
     }
     let within = "broken-";
-    let target = unused(&path.join(within))?;
+    let target = unused(path, within)?;
     create_private(&target)?;
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -47,7 +51,7 @@ pub fn move_aside(path: &Path) -> io::Result<PathBuf> {
             fs::rename(entry.path(), target.join(entry.file_name()))?;
         }
     }
-    forget_older(Some(path), within);
+    forget_older(path, within);
     Ok(target)
 }
 
@@ -60,36 +64,32 @@ fn all_ours(path: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// `prefix` with the time behind it, and a number if that is taken.
-fn unused(prefix: &Path) -> io::Result<PathBuf> {
+/// `NAME` in `directory`, made of `prefix` and the time; a number behind it if that second has one already.
+fn unused(directory: &Path, prefix: &str) -> io::Result<PathBuf> {
     let wall_ms = u64::try_from(clock::wall_ms()).unwrap_or(0);
     let now = SystemTime::UNIX_EPOCH + Duration::from_millis(wall_ms);
     let time = humantime::format_rfc3339_seconds(now)
         .to_string()
         .replace(['-', ':'], "");
-    for number in 0..1000 {
-        let mut candidate = prefix.as_os_str().to_owned();
-        candidate.push(&time);
-        if number > 0 {
-            candidate.push(format!("-{number:03}"));
-        }
-        let candidate = PathBuf::from(candidate);
-        if !candidate.try_exists()? {
-            return Ok(candidate);
-        }
+    let name = format!("{prefix}{time}");
+    let mut last = None;
+    for entry in fs::read_dir(directory)? {
+        let other = entry?.file_name();
+        let number = match other.to_string_lossy().strip_prefix(&name) {
+            Some("") => Some(0),
+            Some(suffix) => suffix.strip_prefix('-').and_then(|n| n.parse::<u32>().ok()),
+            None => None,
+        };
+        last = last.max(number);
     }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "a thousand broken stores within a second",
-    ))
+    Ok(directory.join(match last {
+        None => name,
+        Some(last) => format!("{name}-{:03}", last + 1),
+    }))
 }
 
 /// Their names sort by time. What cannot be deleted stays: it is in nobody's way.
-fn forget_older(directory: Option<&Path>, prefix: &str) {
-    let directory = match directory {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
+fn forget_older(directory: &Path, prefix: &str) {
     let mut broken: Vec<PathBuf> = fs::read_dir(directory)
         .into_iter()
         .flatten()

@@ -70,6 +70,9 @@ pub(super) struct Records {
     pub(super) doomed: Vec<FragmentKey>,
     /// No space after this one was ever met.
     pub(super) last_space: u32,
+    /// After so many steps the disk "fails", and the test looks at what is left.
+    #[cfg(test)]
+    pub(super) steps_left: std::cell::Cell<u64>,
 }
 
 impl Records {
@@ -112,6 +115,8 @@ impl Records {
             live_bytes: 0,
             doomed: Vec::new(),
             last_space: STORE_SPACE,
+            #[cfg(test)]
+            steps_left: std::cell::Cell::new(u64::MAX),
         })
     }
 
@@ -150,7 +155,7 @@ impl Records {
     /// Begins a commit. Only one that [finishes](Commit::finish) counts.
     pub fn begin(&mut self) -> Result<Commit<'_>, Trouble> {
         for key in std::mem::take(&mut self.doomed) {
-            self.db.remove(key)?;
+            self.unset(key)?;
         }
         Ok(Commit {
             version: self.committed + 1,
@@ -167,7 +172,7 @@ impl Records {
             for part in 0..live.parts {
                 let key = id.fragment(live.version, part);
                 if let Some(value) = self.db.get(key)? {
-                    copy.db.insert(key, value)?;
+                    copy.set(&key, &value)?;
                 }
             }
         }
@@ -181,15 +186,41 @@ impl Records {
     }
 
     fn mark_committed(&mut self, version: u64) -> Result<(), Trouble> {
-        self.db
-            .insert(COMMIT_KEY, seal(COMMIT_KEY, &version.to_le_bytes()))?;
+        self.set(COMMIT_KEY, &seal(COMMIT_KEY, &version.to_le_bytes()))?;
         self.sync()?;
         self.committed = version;
         Ok(())
     }
 
+    fn set(&self, key: &[u8], value: &[u8]) -> Result<(), Trouble> {
+        self.step()?;
+        self.db.insert(key, value)?;
+        Ok(())
+    }
+
+    fn unset(&self, key: FragmentKey) -> Result<(), Trouble> {
+        self.step()?;
+        self.db.remove(key)?;
+        Ok(())
+    }
+
+    #[cfg_attr(
+        not(test),
+        expect(clippy::unnecessary_wraps, reason = "tests fail here")
+    )]
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "tests count here"))]
+    fn step(&self) -> Result<(), Trouble> {
+        #[cfg(test)]
+        match self.steps_left.get() {
+            0 => return Err(Trouble::Damaged("a step that fails".into())),
+            left => self.steps_left.set(left - 1),
+        }
+        Ok(())
+    }
+
     /// sled's flush hands the bytes to the kernel; this hands them to the disk.
     fn sync(&self) -> Result<(), Trouble> {
+        self.step()?;
         self.db.flush()?;
         self.db_file.sync_all()?;
         // There are none while values are small; sled would write them without a sync.
@@ -302,14 +333,13 @@ impl Commit<'_> {
         self.records.sync()?;
         self.records.mark_committed(self.version)?;
         // From here on nothing can go wrong that a scan does not clear up.
-        let db = &self.records.db;
         for (id, live) in &self.superseded {
             for part in 0..live.parts {
-                db.remove(id.fragment(live.version, part))?;
+                self.records.unset(id.fragment(live.version, part))?;
             }
         }
         for id in &self.tombstones {
-            db.remove(id.fragment(self.version, 0))?;
+            self.records.unset(id.fragment(self.version, 0))?;
         }
         Ok(())
     }
@@ -321,7 +351,7 @@ impl Commit<'_> {
         body.extend_from_slice(chunk);
         let sealed = seal(&key, &body);
         let bytes = (FRAGMENT_KEY_BYTES + sealed.len()) as u64;
-        self.records.db.insert(key, sealed)?;
+        self.records.set(&key, &sealed)?;
         Ok(bytes)
     }
 
@@ -329,7 +359,7 @@ impl Commit<'_> {
     fn supersede(&mut self, id: RecordId, before: Live, kept: u16) -> Result<(), Trouble> {
         if before.version == self.version {
             for part in kept..before.parts {
-                self.records.db.remove(id.fragment(self.version, part))?;
+                self.records.unset(id.fragment(self.version, part))?;
             }
         } else {
             self.superseded.push((id, before));
