@@ -259,6 +259,20 @@ fn a_value_that_vanished_or_came_back_is_noticed() {
     }
 }
 
+/// sled alone would refuse to open for ever after.
+#[test]
+fn an_opening_that_was_broken_off_is_harmless() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let path = dir.path().join("store");
+    let states = with_history(&path);
+    for half in [&b""[..], b"half a snapshot"] {
+        fs::write(path.join("data-1/snap.7FFFFFFFFFFFFFFF.generating"), half).expect("write");
+        let mut outcomes = Outcomes::default();
+        look(&path, &states, &mut outcomes);
+        assert_eq!(outcomes.unharmed, 3, "{outcomes:?}");
+    }
+}
+
 #[test]
 fn a_broken_store_moved_aside_makes_room_for_a_new_one() {
     let dir = tempfile::tempdir().expect("tempdir");

@@ -78,6 +78,7 @@ pub(super) struct Records {
 impl Records {
     /// Opens or creates; what is there is not known before a [scan](Self::scan).
     pub fn open(path: &Path) -> Result<Self, Trouble> {
+        remove_half_snapshots(path)?;
         let config = sled::Config::new()
             .path(path)
             .cache_capacity(CACHE_BYTES)
@@ -366,6 +367,20 @@ impl Commit<'_> {
         }
         Ok(())
     }
+}
+
+/// sled writes a snapshot of its page table whenever it opens, under a name of its own until it is whole; if it is broken
+/// off there (killed, disk full), it takes the half for a whole one ever after, and refuses to open.
+fn remove_half_snapshots(path: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Of a record's name and body.
