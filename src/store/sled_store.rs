@@ -8,9 +8,10 @@
 //! After an error the database is closed, and the next call opens it anew: a disk that was full may have room again.
 //!
 //! The layers: `directory` (lock, which database), `records` and `scan` (atomic sets of records in sled), `image`
-//! (partitions as records), `trouble` (errors), `aside` (what becomes of a broken store).
+//! and `details` (partitions as records), `trouble` (errors), `aside` (what becomes of a broken store).
 
 mod aside;
+mod details;
 mod directory;
 mod image;
 mod key;

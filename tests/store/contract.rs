@@ -104,6 +104,7 @@ contract! {
     a_block_without_entries_is_removed,
     a_changed_block_takes_the_place_of_the_one_before,
     details_come_change_and_go_one_by_one,
+    many_details_come_and_go_at_random,
     replace_forgets_all_that_was_kept_before,
     partitions_do_not_touch_each_other,
     an_empty_checkpoint_changes_nothing,
@@ -179,6 +180,37 @@ fn details_come_change_and_go_one_by_one<A: Adapter>() {
             detail(10_000 * step, 2),
         ];
         delta.details_gone = vec![60 + step - 1, 10_000 * (step - 1), 77];
+        checkpoints.push(checkpoint([delta]));
+    }
+    check::<A>(&checkpoints);
+}
+
+fn many_details_come_and_go_at_random<A: Adapter>() {
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below) as i64
+    };
+    let mut checkpoints = Vec::new();
+    for step in 0..24_u64 {
+        let mut delta = delta("orders", 0, step as i64);
+        // Grows first, then shrinks; now and then by a whole stretch.
+        let (come, go) = if step < 10 { (400, 50) } else { (40, 600) };
+        let mut origins: Vec<i64> = (0..come).map(|_| next(3_000) - 500).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        delta.details = origins
+            .into_iter()
+            .map(|origin| detail(origin, step))
+            .collect();
+        delta.details_gone = (0..go).map(|_| next(3_000) - 500).collect();
+        if step % 5 == 4 {
+            delta
+                .details_gone
+                .extend(step as i64 * 50..step as i64 * 50 + 400);
+        }
         checkpoints.push(checkpoint([delta]));
     }
     check::<A>(&checkpoints);

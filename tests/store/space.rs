@@ -130,6 +130,31 @@ fn the_same_store_writes_again_when_space_is_freed() {
 }
 
 #[test]
+fn a_store_begun_on_a_full_disk_opens_when_space_is_freed() {
+    let Some(disk) = SmallDisk::mount("4m") else {
+        return;
+    };
+    let path = disk.path().join("store");
+    let filler = disk.fill();
+    for _ in 0..3 {
+        let opened = SledStore::open(&path).and_then(|mut store| {
+            let mut full = delta("orders", 0, 1);
+            full.blocks = vec![block(0, 1_024, 1)];
+            store.write(&checkpoint([full]))
+        });
+        assert!(
+            matches!(opened, Err(StoreError::NoSpace { .. })),
+            "{opened:?}"
+        );
+    }
+    std::fs::remove_file(filler).expect("remove");
+    let mut store = SledStore::open(&path).expect("there is room again");
+    store
+        .write(&checkpoint([delta("orders", 0, 1)]))
+        .expect("write");
+}
+
+#[test]
 fn a_read_only_disk_is_an_error_and_not_a_panic() {
     let Some(disk) = SmallDisk::mount("24m") else {
         return;

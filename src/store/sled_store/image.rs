@@ -1,10 +1,11 @@
-//! Partitions as records: a root, a record for each block, a record for each few neighbouring details.
+//! Partitions as records: a root, a record for each block, records of some dozens of details.
 //!
 //! A partition lives in a space of its own, whose root says what its records must come to. `replace` begins a new space
 //! and drops the old one, so that nothing of before can shine through.
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::details::write_details;
 use super::key::{Kind, RecordId, STORE_SPACE};
 use super::records::{Commit, Records, Tally};
 use super::trouble::Trouble;
@@ -12,11 +13,8 @@ use crate::core::image::{DetailImage, PartitionImage};
 use crate::ports::{PartitionDelta, StoreIdentity, StoredPartition};
 use crate::wire::stored::{
     PartitionRoot, decode_block, decode_details, decode_identity, decode_partition, encode_block,
-    encode_details, encode_partition,
+    encode_partition,
 };
-
-/// Details of so many neighbouring offsets share a record: about 6 KB when all of them have one.
-const DETAILS_OFFSETS: i64 = 64;
 
 /// Which space holds which partition.
 #[derive(Debug, Default)]
@@ -157,6 +155,7 @@ struct Reading {
     root: PartitionRoot,
     image: PartitionImage,
     intact: bool,
+    last_origin: Option<i64>,
 }
 
 impl Reading {
@@ -168,6 +167,7 @@ impl Reading {
                 ..PartitionImage::default()
             },
             intact: root.whole,
+            last_origin: None,
             root,
         }
     }
@@ -186,19 +186,25 @@ impl Reading {
                     _ => false,
                 },
                 Kind::Details => match decode_details(body) {
-                    Ok(details)
-                        if details
-                            .iter()
-                            .all(|detail| chunk_of(detail.origin) == id.at) =>
-                    {
-                        if keep {
-                            self.image.details.extend(details);
-                        }
-                        true
-                    }
-                    _ => false,
+                    Ok(details) => self.add_details(id.at, details, keep),
+                    Err(_) => false,
                 },
             });
+    }
+
+    /// A record is named after its first origin, and lies behind the one before.
+    fn add_details(&mut self, at: i64, details: Vec<DetailImage>, keep: bool) -> bool {
+        let (Some(first), Some(last)) = (details.first(), details.last()) else {
+            return false;
+        };
+        if first.origin != at || self.last_origin.is_some_and(|before| before >= at) {
+            return false;
+        }
+        self.last_origin = Some(last.origin);
+        if keep {
+            self.image.details.extend(details);
+        }
+        true
     }
 
     fn finish(self, records: &Records) -> ((String, i32), Place, Option<PartitionImage>) {
@@ -234,54 +240,4 @@ fn write_blocks(
         }
     }
     Ok(())
-}
-
-/// `false`: what the changes were to be laid over cannot be read any more.
-fn write_details(
-    commit: &mut Commit<'_>,
-    space: u32,
-    delta: &PartitionDelta,
-) -> Result<bool, Trouble> {
-    let mut changes: BTreeMap<i64, BTreeMap<i64, Option<&DetailImage>>> = BTreeMap::new();
-    let gone = delta.details_gone.iter().map(|origin| (*origin, None));
-    let set = delta
-        .details
-        .iter()
-        .map(|detail| (detail.origin, Some(detail)));
-    for (origin, change) in gone.chain(set) {
-        let chunk = changes.entry(chunk_of(origin)).or_default();
-        chunk.insert(origin, change);
-    }
-    for (at, changes) in changes {
-        let id = RecordId {
-            space,
-            kind: Kind::Details,
-            at,
-        };
-        let before = match commit.records().get(id) {
-            Ok(body) => body.map_or(Ok(Vec::new()), |body| decode_details(&body)),
-            Err(Trouble::Damaged(_)) => return Ok(false),
-            Err(trouble) => return Err(trouble),
-        };
-        let Ok(before) = before else {
-            return Ok(false);
-        };
-        let untouched = before
-            .iter()
-            .filter(|detail| !changes.contains_key(&detail.origin));
-        let mut after: Vec<&DetailImage> = untouched
-            .chain(changes.values().copied().flatten())
-            .collect();
-        after.sort_unstable_by_key(|detail| detail.origin);
-        if after.is_empty() {
-            commit.remove(id)?;
-        } else {
-            commit.put(id, &encode_details(after))?;
-        }
-    }
-    Ok(true)
-}
-
-const fn chunk_of(origin: i64) -> i64 {
-    origin.div_euclid(DETAILS_OFFSETS)
 }
