@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ackwarden::ports::{PartitionDelta, Store, StoreError};
 use ackwarden::store::{SledStore, move_aside};
 
-use super::model::{Model, block, checkpoint, delta, detail, identity};
+use super::model::{Model, block, checkpoint, delta, detail, identity, loaded};
 
 const FLIPS: u64 = 300;
 
@@ -175,6 +175,7 @@ fn tamper(path: &Path, change: impl Fn(&[u8], &mut Vec<u8>) -> bool) {
     db.flush().expect("flush");
 }
 
+const ROOT: u8 = 0;
 const BLOCK: u8 = 1;
 
 #[test]
@@ -215,6 +216,47 @@ fn a_damaged_block_costs_its_partition_and_no_other() {
     assert_eq!(trusted(), 2);
     all(true);
     assert_eq!(trusted(), 3);
+}
+
+#[test]
+fn a_damaged_header_is_not_handed_out_and_its_remains_go() {
+    for at in 0..40 {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("store");
+        let states = with_history(&path);
+        tamper(&path, |key, value| {
+            let hit = key.len() > 6 && key[3] == 2 && key[4] == ROOT;
+            if hit {
+                value[at] ^= 1;
+            }
+            hit
+        });
+        let mut outcomes = Outcomes::default();
+        look(&path, &states, &mut outcomes);
+        assert_eq!(
+            (outcomes.missing, outcomes.unharmed),
+            (1, 2),
+            "{outcomes:?}"
+        );
+
+        let anew = checkpoint([delta("orders", 1, 500)]);
+        SledStore::open(&path)
+            .expect("open")
+            .write(&anew)
+            .expect("write");
+        let (_, model) = loaded(&mut SledStore::open(&path).expect("open"));
+        assert_eq!(model.partitions.len(), 3);
+        let image = model.image("orders", 1).expect("kept");
+        assert_eq!((image.blocks.len(), image.details.len()), (0, 0));
+        let db = sled::open(path.join("data-1")).expect("open");
+        assert!(
+            db.iter()
+                .keys()
+                .flatten()
+                .all(|key| key.len() <= 6 || key[3] != 2),
+            "remains"
+        );
+    }
 }
 
 #[test]
