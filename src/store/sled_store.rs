@@ -7,10 +7,11 @@
 //!
 //! After an error the database is closed, and the next call opens it anew: a disk that was full may have room again.
 //!
-//! The layers: `directory` (lock, which database), `records` and `scan` (atomic sets of records in sled), `image`
+//! The layers: `directory` (lock, which database), `records`, `commit` and `scan` (atomic sets of records in sled), `image`
 //! and `details` (partitions as records), `trouble` (errors), `aside` (what becomes of a broken store).
 
 mod aside;
+mod commit;
 mod details;
 mod directory;
 mod image;
@@ -39,8 +40,8 @@ use trouble::Trouble;
 /// A database smaller than that is not rewritten, whatever share of it is live.
 const REWRITE_FLOOR_BYTES: u64 = 64 << 20;
 
-/// So many times the live bytes may a database take on disk. Written in one go it takes about 1.6 times, and the
-/// churn of an hour 4 times.
+/// So many times the live bytes may a database take on disk. Written in one go it takes about 1.6 times; some thousand
+/// checkpoints of churn make that 4 to 6 times.
 const REWRITE_FACTOR: u64 = 3;
 
 /// A store in a directory of its own; see the module.

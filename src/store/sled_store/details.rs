@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use super::commit::Commit;
 use super::key::{Kind, RecordId};
-use super::records::{Commit, Records};
+use super::records::Records;
 use super::trouble::Trouble;
 use crate::core::image::DetailImage;
 use crate::ports::PartitionDelta;

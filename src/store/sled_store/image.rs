@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::commit::Commit;
 use super::details::write_details;
 use super::key::{Kind, RecordId, STORE_SPACE};
-use super::records::{Commit, Records, Tally};
+use super::records::{Records, Tally};
 use super::trouble::Trouble;
 use crate::core::image::{DetailImage, PartitionImage};
 use crate::ports::{PartitionDelta, StoreIdentity, StoredPartition};

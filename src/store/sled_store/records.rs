@@ -11,26 +11,24 @@
 //! - A value never exceeds [`VALUE_BYTES_MAX`].
 //! - After an error nothing in here is to be used again: drop it, and open anew.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::commit::Commit;
 use super::directory::{size_bytes, sync_directory};
-use super::key::{COMMIT_KEY, FRAGMENT_KEY_BYTES, FragmentKey, RecordId, STORE_SPACE};
+use super::key::{COMMIT_KEY, FragmentKey, RecordId, STORE_SPACE};
 use super::scan::Version;
 use super::trouble::Trouble;
 use crate::clock;
-use crate::wire::stored::{ENVELOPE_BYTES, seal, unseal};
+use crate::wire::stored::{seal, unseal};
 
 /// A leaf of sled's tree holds up to 17 values and is itself one value of its log, which goes to a file of its own (and
 /// leaks, when neighbours come and go) from 128 KiB on. 17 of these with their keys stay below that.
 pub(super) const VALUE_BYTES_MAX: usize = 7_000;
-
-const PARTS_BYTES: usize = 2;
-const CHUNK_BYTES_MAX: usize = VALUE_BYTES_MAX - ENVELOPE_BYTES - PARTS_BYTES;
 
 /// Pages sled keeps in memory. Everything is read once, at start; later only the chunks of details that change.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -158,12 +156,7 @@ impl Records {
         for key in std::mem::take(&mut self.doomed) {
             self.unset(key)?;
         }
-        Ok(Commit {
-            version: self.committed + 1,
-            records: self,
-            superseded: Vec::new(),
-            tombstones: BTreeSet::new(),
-        })
+        Ok(Commit::new(self))
     }
 
     /// The same records in a new database, and nothing else. The old one is closed, its files are left.
@@ -186,20 +179,20 @@ impl Records {
         Ok(copy)
     }
 
-    fn mark_committed(&mut self, version: u64) -> Result<(), Trouble> {
+    pub(super) fn mark_committed(&mut self, version: u64) -> Result<(), Trouble> {
         self.set(COMMIT_KEY, &seal(COMMIT_KEY, &version.to_le_bytes()))?;
         self.sync()?;
         self.committed = version;
         Ok(())
     }
 
-    fn set(&self, key: &[u8], value: &[u8]) -> Result<(), Trouble> {
+    pub(super) fn set(&self, key: &[u8], value: &[u8]) -> Result<(), Trouble> {
         self.step()?;
         self.db.insert(key, value)?;
         Ok(())
     }
 
-    fn unset(&self, key: FragmentKey) -> Result<(), Trouble> {
+    pub(super) fn unset(&self, key: FragmentKey) -> Result<(), Trouble> {
         self.step()?;
         self.db.remove(key)?;
         Ok(())
@@ -220,7 +213,7 @@ impl Records {
     }
 
     /// sled's flush hands the bytes to the kernel; this hands them to the disk.
-    fn sync(&self) -> Result<(), Trouble> {
+    pub(super) fn sync(&self) -> Result<(), Trouble> {
         self.step()?;
         self.db.flush()?;
         self.db_file.sync_all()?;
@@ -262,110 +255,6 @@ impl Records {
             tally.digest_sum = tally.digest_sum.wrapping_sub(before.digest);
         }
         Some(before)
-    }
-}
-
-/// Changes that count together once [`finish`](Self::finish) has returned `Ok`.
-pub(super) struct Commit<'a> {
-    records: &'a mut Records,
-    version: u64,
-    superseded: Vec<(RecordId, Live)>,
-    tombstones: BTreeSet<RecordId>,
-}
-
-impl Commit<'_> {
-    /// The records as they will be.
-    pub fn records(&self) -> &Records {
-        self.records
-    }
-
-    /// Sets a record.
-    pub fn put(&mut self, id: RecordId, body: &[u8]) -> Result<(), Trouble> {
-        let parts = body.len().div_ceil(CHUNK_BYTES_MAX).max(1);
-        let parts = u16::try_from(parts)
-            .map_err(|_| Trouble::Damaged("a record of more than 400 MB".into()))?;
-        let mut chunks = body.chunks(CHUNK_BYTES_MAX);
-        let mut bytes = 0;
-        for part in 0..parts {
-            bytes += self.insert(id, part, parts, chunks.next().unwrap_or_default())?;
-        }
-        self.tombstones.remove(&id);
-        let before = self.records.enter(
-            id,
-            Live {
-                version: self.version,
-                parts,
-                bytes,
-                digest: digest(id, body),
-            },
-        );
-        if let Some(before) = before {
-            self.supersede(id, before, parts)?;
-        }
-        Ok(())
-    }
-
-    /// Removes a record, if there is one.
-    pub fn remove(&mut self, id: RecordId) -> Result<(), Trouble> {
-        if let Some(before) = self.records.strike(id) {
-            self.insert(id, 0, 0, &[])?;
-            self.tombstones.insert(id);
-            self.supersede(id, before, 1)?;
-        }
-        Ok(())
-    }
-
-    /// Removes all of a space.
-    pub fn drop_space(&mut self, space: u32) -> Result<(), Trouble> {
-        debug_assert_ne!(space, STORE_SPACE);
-        self.remove(RecordId::root(space))?;
-        let range = self.records.index.range(RecordId::all_of(space));
-        for id in range.map(|(id, _)| *id).collect::<Vec<_>>() {
-            if let Some(live) = self.records.strike(id) {
-                self.superseded.push((id, live));
-            }
-        }
-        self.records.tallies.remove(&space);
-        Ok(())
-    }
-
-    /// Makes it all durable, and deletes what it replaced.
-    pub fn finish(self) -> Result<(), Trouble> {
-        self.records.sync()?;
-        self.records.mark_committed(self.version)?;
-        // From here on nothing can go wrong that a scan does not clear up.
-        for (id, live) in &self.superseded {
-            for part in 0..live.parts {
-                self.records.unset(id.fragment(live.version, part))?;
-            }
-        }
-        for id in &self.tombstones {
-            self.records.unset(id.fragment(self.version, 0))?;
-        }
-        Ok(())
-    }
-
-    fn insert(&self, id: RecordId, part: u16, parts: u16, chunk: &[u8]) -> Result<u64, Trouble> {
-        let key = id.fragment(self.version, part);
-        let mut body = Vec::with_capacity(PARTS_BYTES + chunk.len());
-        body.extend_from_slice(&parts.to_le_bytes());
-        body.extend_from_slice(chunk);
-        let sealed = seal(&key, &body);
-        let bytes = (FRAGMENT_KEY_BYTES + sealed.len()) as u64;
-        self.records.set(&key, &sealed)?;
-        Ok(bytes)
-    }
-
-    /// `before` counts no more. Where it was written in this very commit, its first `kept` parts are overwritten.
-    fn supersede(&mut self, id: RecordId, before: Live, kept: u16) -> Result<(), Trouble> {
-        if before.version == self.version {
-            for part in kept..before.parts {
-                self.records.unset(id.fragment(self.version, part))?;
-            }
-        } else {
-            self.superseded.push((id, before));
-        }
-        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ fn read(path: &Path) -> (Records, Contents) {
 /// Commit number `n`, as changes of the expected contents and of the records alike.
 fn commit(n: u64, records: &mut Records, contents: &mut Contents) -> Result<(), Trouble> {
     let mut commit = records.begin()?;
-    let mut put = |commit: &mut super::records::Commit<'_>, id: RecordId, bytes: usize| {
+    let mut put = |commit: &mut super::commit::Commit<'_>, id: RecordId, bytes: usize| {
         let body: Vec<u8> = (0..bytes).map(|i| (i as u64 * 31 + n) as u8).collect();
         contents.insert(id, body.clone());
         commit.put(id, &body)
