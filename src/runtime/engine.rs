@@ -152,12 +152,9 @@ impl Engine {
             Input::Reported { token, outcome } => self.reported(token, outcome),
             Input::Checkpointed(outcome) => self.checkpointed(outcome),
             Input::Lag {
-                consumer_lag,
-                retention_left_seconds,
-            } => {
-                self.stats.consumer_lag = consumer_lag;
-                self.stats.retention_left_seconds = retention_left_seconds;
-            }
+                source_ends,
+                retention_ms,
+            } => self.note_lag(&source_ends, &retention_ms),
             Input::Stop => {}
         }
     }
@@ -413,6 +410,28 @@ impl Engine {
         }
     }
 
+    fn note_lag(&mut self, source_ends: &[Vec<(i32, i64)>], retention_ms: &[Option<i64>]) {
+        for view in self.coordinator.topic_views(clock::now()) {
+            let ix = usize::from(view.topic.0);
+            let applied = |n: i32| view.partitions.iter().find(|p| p.partition == n);
+            if let (Some(lag), Some(ends)) = (self.stats.consumer_lag.get_mut(ix), source_ends.get(ix)) {
+                *lag = ends
+                    .iter()
+                    .map(|(n, end)| end - applied(*n).map_or(0, |p| p.source_applied))
+                    .map(|behind| u64::try_from(behind).unwrap_or(0))
+                    .sum();
+            }
+            if let (Some(left), Some(retention)) = (
+                self.stats.retention_left_seconds.get_mut(ix),
+                retention_ms.get(ix),
+            ) {
+                // What is outstanding has been so at least since it was seen.
+                let oldest = view.oldest_age_ms.unwrap_or(0) as f64;
+                *left = retention.map(|ms| ((ms as f64 - oldest) / 1_000.0).max(0.0));
+            }
+        }
+    }
+
     fn say_ready(&mut self) {
         let ready = self.coordinator.is_ready();
         if ready && !self.was_ready {
@@ -437,6 +456,7 @@ impl Engine {
             }
         }
         self.hands.stop_reading();
+        self.give_up_operators();
         if !self.submitted.is_empty() {
             tracing::warn!(
                 records = self.submitted.len(),

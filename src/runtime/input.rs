@@ -23,10 +23,10 @@ pub enum Input {
     },
     /// The checkpoint is written, or not.
     Checkpointed(Result<CheckpointDone, StoreError>),
-    /// Records in Kafka that are not read yet, by topic; and seconds until retention reaches the low-water mark.
+    /// Where the source topics end, and how long they keep their records (`None`: without end, or cannot be checked).
     Lag {
-        consumer_lag: Vec<u64>,
-        retention_left_seconds: Vec<Option<f64>>,
+        source_ends: Vec<Vec<(i32, i64)>>,
+        retention_ms: Vec<Option<i64>>,
     },
     /// End in order.
     Stop,

@@ -7,11 +7,15 @@
 mod api;
 mod checkpoints;
 mod engine;
+mod hands;
 mod input;
+mod lookups;
 mod names;
 mod outgoing;
+pub mod prepare;
 mod sinks;
 mod state;
+mod takeover;
 
 pub use checkpoints::{Checkpoints, Reopen};
 pub use engine::{Engine, EngineParts, Hands};
@@ -20,3 +24,6 @@ pub use names::Names;
 pub use outgoing::Outgoing;
 pub use sinks::{AckSink, SourceSink};
 pub use state::{KnownState, state_record};
+pub use hands::{Ask, KafkaHands, TopicIds};
+pub use lookups::{answer_asks, keep_round, refresh_counts};
+pub use takeover::{Images, take_over};

@@ -16,6 +16,7 @@ pub mod position;
 pub mod rules;
 pub mod source;
 pub mod state;
+pub mod stored;
 #[cfg(test)]
 mod testing;
 pub mod text;

@@ -1,0 +1,151 @@
+//! The engine's hands: what the core wants done, done with Kafka's clients. Nothing in here waits.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Sender, SyncSender};
+use std::sync::{Arc, RwLock};
+
+use super::engine::Hands;
+use super::input::{FetchFor, Input};
+use super::names::Names;
+use super::outgoing::Outgoing;
+use crate::core::types::AckIx;
+use crate::core::{CommitOrder, Event, TopicIx};
+use crate::kafka::fetch::{FetchRequest, Fetcher};
+use crate::kafka::member::Member;
+use crate::kafka::publisher::{Outbound, Publisher};
+use crate::kafka::reader::Reader;
+use crate::kafka::trouble::Trouble;
+use crate::wire::commit::{CommitMeta, encode};
+
+/// Topic ids by name, as far as the broker tells them.
+pub type TopicIds = Arc<RwLock<HashMap<String, String>>>;
+
+/// A question for the look-up thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    AckEnds { ack: AckIx, round: u64 },
+    Fence { topic: TopicIx, round: u64 },
+}
+
+/// Kafka, as the engine uses it.
+pub struct KafkaHands {
+    pub names: Names,
+    pub source_reader: Reader,
+    pub ack_reader: Reader,
+    pub asks: Sender<Ask>,
+    pub fetcher: Fetcher<FetchFor>,
+    pub publisher: Publisher,
+    pub member: Arc<Member>,
+    pub topic_ids: TopicIds,
+    pub inputs: SyncSender<Input>,
+    pub trouble: Trouble,
+}
+
+impl KafkaHands {
+    fn topic_id(&self, name: &str) -> String {
+        self.topic_ids
+            .read()
+            .ok()
+            .and_then(|ids| ids.get(name).cloned())
+            .unwrap_or_default()
+    }
+}
+
+impl Hands for KafkaHands {
+    fn read_source(&mut self, topic: &str, partition: i32, from: i64) {
+        self.source_reader.read(topic, &[(partition, from)], 0);
+    }
+
+    fn stop_source(&mut self, topic: &str, partition: i32) {
+        self.source_reader.stop_reading(topic, partition);
+    }
+
+    fn pause_source(&mut self, topic: &str, partition: i32, paused: bool) {
+        self.source_reader.pause(topic, partition, paused);
+    }
+
+    fn read_acks(&mut self, topic: &str, from: &[(i32, i64)], generation: u64) {
+        self.ack_reader.read(topic, from, generation);
+    }
+
+    fn ask_ack_ends(&mut self, ack: AckIx, round: u64) {
+        // The thread ends only with us.
+        let _ = self.asks.send(Ask::AckEnds { ack, round });
+    }
+
+    fn ask_fence(&mut self, topic: TopicIx, round: u64) {
+        let _ = self.asks.send(Ask::Fence { topic, round });
+    }
+
+    fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64) {
+        self.fetcher.fetch(FetchRequest {
+            token: purpose,
+            topic: topic.to_owned(),
+            partition,
+            offset,
+        });
+    }
+
+    fn publish(&mut self, token: u64, record: Outgoing) {
+        self.publisher.publish(
+            token,
+            &Outbound {
+                topic: record.topic,
+                partition: record.partition,
+                spread: record.spread,
+                key: record.key,
+                value: record.value,
+                headers: record.headers,
+            },
+        );
+    }
+
+    fn commit(&mut self, orders: Vec<CommitOrder>) {
+        let records = orders
+            .iter()
+            .map(|order| {
+                let topic = self.names.topic(order.topic);
+                let meta = CommitMeta {
+                    acks: order.acks.clone(),
+                    cluster_id: self.names.cluster_id.clone(),
+                    source_topic_id: self.topic_id(topic),
+                    ack_topic_id: self.topic_id(self.names.ack_topic_of(order.topic)),
+                };
+                (topic.to_owned(), order.partition, order.low, encode(&meta))
+            })
+            .collect();
+        let inputs = self.inputs.clone();
+        self.member.commit(records, move |results| {
+            for (i, order) in orders.iter().enumerate() {
+                let outcome = match &results {
+                    Ok(each) => match each.get(i) {
+                        Some(Ok(())) => Ok(()),
+                        Some(Err(why)) => Err(why.as_str().into()),
+                        None => Err("no result".into()),
+                    },
+                    Err(problem) => Err(problem.to_string().into()),
+                };
+                if let Err(why) = &outcome {
+                    let why: &str = why;
+                    tracing::warn!(partition = order.partition, offset = order.low, %why, "a low-water mark was not committed; it is tried again");
+                }
+                let _ = inputs.send(Input::Event(Event::Committed {
+                    topic: order.topic,
+                    partition: order.partition,
+                    low: order.low,
+                    outcome,
+                }));
+            }
+        });
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble.recent()
+    }
+
+    fn stop_reading(&mut self) {
+        self.source_reader.close();
+        self.ack_reader.close();
+        self.fetcher.close();
+    }
+}

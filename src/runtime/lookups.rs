@@ -1,0 +1,237 @@
+//! Questions to Kafka that wait for an answer, on threads of their own: the barrier's and the fences' (they must not
+//! wait for anything else), and the slow round of metadata, lag and log starts.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::hands::Ask;
+use super::input::Input;
+use super::names::Names;
+use super::sinks::OutOfRange;
+use crate::core::event::{AskError, Fence};
+use crate::core::types::AckIx;
+use crate::core::{Event, TopicIx};
+use crate::kafka::KafkaProblem;
+use crate::kafka::admin::{Admin, At};
+use crate::kafka::publisher::PartitionCounts;
+
+/// How often metadata, lag and retention are looked at.
+const ROUND: Duration = Duration::from_secs(10);
+
+/// Answers the core's questions until the engine is gone.
+pub fn answer_asks(
+    names: &Names,
+    admin: &Admin,
+    asks: &Receiver<Ask>,
+    inputs: &SyncSender<Input>,
+) {
+    while let Ok(ask) = asks.recv() {
+        let event = match ask {
+            Ask::AckEnds { ack, round } => Event::AckEnds {
+                ack,
+                round,
+                answer: ack_ends(names, admin, ack),
+            },
+            Ask::Fence { topic, round } => Event::Fence {
+                topic,
+                round,
+                answer: fence(names, admin, topic),
+            },
+        };
+        if inputs.send(Input::Event(event)).is_err() {
+            return;
+        }
+    }
+}
+
+/// The ends that `read_uncommitted` sees, of all partitions that fresh metadata names.
+fn ack_ends(names: &Names, admin: &Admin, ack: AckIx) -> Result<Vec<(i32, i64)>, AskError> {
+    let topic = names.ack_topic(ack);
+    match admin.topic(topic).map_err(failed)? {
+        None => Err(AskError::TopicMissing),
+        Some(info) => admin
+            .offsets(topic, &info.partitions, At::Latest, false)
+            .map_err(failed),
+    }
+}
+
+/// ACK ends first, then fresh metadata of the source, then its ends. A topic that is missing has no partitions: its
+/// ends count as 0.
+fn fence(names: &Names, admin: &Admin, topic: TopicIx) -> Result<Fence, AskError> {
+    let ack_ends = match ack_ends(names, admin, names.ack_ix(topic)) {
+        Err(AskError::TopicMissing) => Vec::new(),
+        other => other?,
+    };
+    let source = names.topic(topic);
+    let source_ends = match admin.topic(source).map_err(failed)? {
+        None => Vec::new(),
+        Some(info) => admin
+            .offsets(source, &info.partitions, At::Latest, false)
+            .map_err(failed)?,
+    };
+    Ok(Fence {
+        ack_ends,
+        source_ends,
+    })
+}
+
+fn failed(problem: KafkaProblem) -> AskError {
+    AskError::Failed(problem.to_string().into())
+}
+
+/// Keeps partition counts, lag and retention fresh, and looks up where a log begins whose offset was out of range.
+pub fn keep_round(
+    names: &Names,
+    admin: &Admin,
+    counts: &PartitionCounts,
+    lost: &Receiver<OutOfRange>,
+    inputs: &SyncSender<Input>,
+) {
+    loop {
+        if look_round(names, admin, counts, inputs).is_err() {
+            return;
+        }
+        let wait = match lost.recv_timeout(ROUND) {
+            Ok(out) => Some(out),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut pending: Vec<OutOfRange> = wait.into_iter().chain(lost.try_iter()).collect();
+        pending.dedup();
+        for out in pending {
+            if tell_lost(names, admin, &out, inputs).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The engine is gone.
+struct Gone;
+
+fn send(inputs: &SyncSender<Input>, input: Input) -> Result<(), Gone> {
+    inputs.send(input).map_err(|_| Gone)
+}
+
+fn tell_lost(
+    names: &Names,
+    admin: &Admin,
+    out: &OutOfRange,
+    inputs: &SyncSender<Input>,
+) -> Result<(), Gone> {
+    let starts = admin.offsets(&out.topic, &[out.partition], At::Earliest, false);
+    let log_start = match starts.as_deref() {
+        Ok([(_, start)]) => *start,
+        Ok(_) => return Ok(()),
+        Err(problem) => {
+            tracing::warn!(topic = out.topic, partition = out.partition, %problem, "an offset is out of range, and where the log begins is not told");
+            // The reader asks again when it is positioned anew.
+            return Ok(());
+        }
+    };
+    let partition = out.partition;
+    if let Some(topic) = names.topic_ix(&out.topic) {
+        tracing::warn!(
+            topic = out.topic,
+            partition,
+            log_start,
+            "the offset to be read next is not in the log"
+        );
+        send(
+            inputs,
+            Input::Event(Event::SourceOutOfRange {
+                topic,
+                partition,
+                log_start,
+            }),
+        )?;
+    }
+    if let Some(ack) = names.ack_names().iter().position(|n| *n == out.topic) {
+        tracing::warn!(
+            topic = out.topic,
+            partition,
+            log_start,
+            "the ACK to be read next is not in the log"
+        );
+        send(
+            inputs,
+            Input::Event(Event::AckOutOfRange {
+                ack: AckIx(ack as u16),
+                partition,
+                log_start,
+            }),
+        )?;
+    }
+    Ok(())
+}
+
+fn look_round(
+    names: &Names,
+    admin: &Admin,
+    counts: &PartitionCounts,
+    inputs: &SyncSender<Input>,
+) -> Result<(), Gone> {
+    let mut source_ends = Vec::new();
+    let mut retention_ms = Vec::new();
+    for (i, topic) in names.config.topics.iter().enumerate() {
+        let mut ends = Vec::new();
+        if let Ok(found) = admin.topic(&topic.name) {
+            let partitions = found.map(|info| info.partitions).unwrap_or_default();
+            send(
+                inputs,
+                Input::Event(Event::SourceMissing {
+                    topic: TopicIx(i as u16),
+                    missing: partitions.is_empty(),
+                }),
+            )?;
+            ends = admin
+                .offsets(&topic.name, &partitions, At::Latest, false)
+                .unwrap_or_default();
+        }
+        source_ends.push(ends);
+        let retention = admin
+            .topic_config(&topic.name)
+            .ok()
+            .and_then(|config| config.retention_ms)
+            .filter(|ms| *ms >= 0);
+        retention_ms.push(retention);
+    }
+    refresh_counts(names, admin, counts);
+    send(
+        inputs,
+        Input::Lag {
+            source_ends,
+            retention_ms,
+        },
+    )
+}
+
+/// How many partitions the topics have that records are spread over.
+pub fn refresh_counts(names: &Names, admin: &Admin, counts: &PartitionCounts) {
+    let mut wanted: Vec<&str> = names.ack_names();
+    for topic in &names.config.topics {
+        if let Some(dead_letter) = topic.policy.dead_letter.as_deref()
+            && !wanted.contains(&dead_letter)
+        {
+            wanted.push(dead_letter);
+        }
+    }
+    // Names that operators set at runtime are known only by what was asked for.
+    let asked: Vec<String> = counts
+        .read()
+        .map(|counts| counts.keys().cloned().collect())
+        .unwrap_or_default();
+    let all = wanted.into_iter().map(str::to_owned).chain(asked);
+    let found: Vec<(String, i32)> = all
+        .filter_map(|name| {
+            let count = match admin.topic(&name).ok()? {
+                Some(info) => info.partitions.len(),
+                None => 0,
+            };
+            Some((name, i32::try_from(count).unwrap_or(0)))
+        })
+        .collect();
+    if let Ok(mut counts) = counts.write() {
+        counts.extend(found);
+    }
+}

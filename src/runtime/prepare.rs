@@ -1,0 +1,348 @@
+//! What is done once, before anything is tracked: reach Kafka, read the state topic, look at the topics, and give birth
+//! to those that are new.
+//!
+//! Birth: ACK ends E0 are read, then source ends S0 (as `start` says), then one record with all of them is durable on
+//! the state topic. Only then is anything committed or read. So a crash at any point begins again at the same place.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::input::Input;
+use super::names::Names;
+use super::state::{KnownState, state_record};
+use crate::clock;
+use crate::config::{Start, TopicConfig};
+use crate::core::event::PublishOutcome;
+use crate::core::types::LOG_START;
+use crate::kafka::KafkaProblem;
+use crate::kafka::admin::{Admin, At};
+use crate::kafka::publisher::{Outbound, Publisher};
+use crate::kafka::reader::{Applied, Reader, RecordSink};
+use crate::kafka::settings::ClientSettings;
+use crate::kafka::trouble::Trouble;
+use crate::ports::RawRecord;
+use crate::wire::state::{Birth, StateError, StateRecord};
+
+/// What keeps the service from starting; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    #[error(transparent)]
+    Kafka(#[from] KafkaProblem),
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The broker does not make the state topic, and it is not there.
+    #[error(
+        "the state topic {topic} does not exist and cannot be created ({why}): create it with one partition and cleanup.policy=compact"
+    )]
+    StateTopic { topic: String, why: String },
+    /// A topic that would lose messages if it were tracked.
+    #[error("{0}")]
+    TopicRefused(String),
+    /// SIGTERM while waiting.
+    #[error("stopped before it was ready")]
+    Stopped,
+}
+
+/// Waits for a broker, saying so. Gives the cluster's id.
+///
+/// # Errors
+/// [`PrepareError::Stopped`] once `stopped` says so.
+pub fn wait_for_kafka(
+    admin: &Admin,
+    brokers: &str,
+    stopped: &dyn Fn() -> bool,
+) -> Result<String, PrepareError> {
+    loop {
+        if stopped() {
+            return Err(PrepareError::Stopped);
+        }
+        match admin.reach() {
+            Ok(()) => {
+                if let Some(id) = admin.cluster_id() {
+                    return Ok(id);
+                }
+            }
+            Err(problem) => {
+                tracing::warn!("waiting for kafka at {brokers}: {problem}");
+            }
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+struct StateSink {
+    records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
+    batches: std::sync::mpsc::Sender<StateBatch>,
+}
+
+type StateBatch = (Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, i64);
+
+impl RecordSink for StateSink {
+    fn record(&mut self, record: &RawRecord<'_>) {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        self.records.push((owned(record.key), owned(record.value)));
+    }
+
+    fn end_of_batch(&mut self, applied: &[Applied], _generation: u64) {
+        let position = applied.first().map_or(0, |a| a.position);
+        let _ = self
+            .batches
+            .send((std::mem::take(&mut self.records), position));
+    }
+
+    fn out_of_range(&mut self, _topic: &str, _partition: i32) {}
+}
+
+/// Reads the state topic to its end; creates it if it is missing.
+///
+/// # Errors
+/// [`PrepareError`].
+pub fn read_state(
+    names: &Names,
+    admin: &Admin,
+    settings: &ClientSettings,
+    trouble: &Trouble,
+    stopped: &dyn Fn() -> bool,
+) -> Result<KnownState, PrepareError> {
+    let topic = names.config.kafka.state_topic.as_str();
+    let missing = |why: String| PrepareError::StateTopic {
+        topic: topic.to_owned(),
+        why,
+    };
+    if admin.topic(topic)?.is_none() {
+        let mut replication = 1;
+        for source in &names.config.topics {
+            if let Some(info) = admin.topic(&source.name)? {
+                replication = replication.max(info.replication);
+            }
+        }
+        admin
+            .create_compacted(topic, replication)
+            .map_err(|e| missing(e.to_string()))?;
+        tracing::info!(topic, replication, "created the state topic");
+        let mut tries = 0;
+        while admin.topic(topic)?.is_none() {
+            tries += 1;
+            if tries > 50 {
+                return Err(missing("it was created, and is not seen".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    match admin.topic_config(topic) {
+        Ok(config) if !config.compacted => {
+            return Err(PrepareError::TopicRefused(format!(
+                "the state topic {topic} is not compacted, so that what users changed would be forgotten with its \
+                 retention: set cleanup.policy=compact"
+            )));
+        }
+        Ok(_) => {}
+        Err(problem) => {
+            tracing::warn!(topic, %problem, "cannot be checked: is the state topic compacted?");
+        }
+    }
+    let end = match admin.offsets(topic, &[0], At::Latest, false)?.first() {
+        Some((_, end)) => *end,
+        None => 0,
+    };
+    let mut state = KnownState::default();
+    if end == 0 {
+        return Ok(state);
+    }
+    let (batches, received) = channel();
+    let sink = StateSink {
+        records: Vec::new(),
+        batches,
+    };
+    let mut reader = Reader::spawn("state", &settings.reader("state"), trouble, sink)?;
+    reader.read(topic, &[(0, LOG_START)], 0);
+    let mut position = 0;
+    while position < end {
+        if stopped() {
+            return Err(PrepareError::Stopped);
+        }
+        if let Ok((records, applied)) = received.recv_timeout(Duration::from_millis(200)) {
+            for (key, value) in records {
+                state.apply(names, key.as_deref(), value.as_deref())?;
+            }
+            position = applied;
+        }
+    }
+    reader.close();
+    Ok(state)
+}
+
+/// Refuses what would lose messages, warns of what might. What a broker cannot or may not tell is a warning.
+///
+/// # Errors
+/// [`PrepareError::TopicRefused`].
+pub fn look_at_topics(names: &Names, admin: &Admin) -> Result<(), PrepareError> {
+    for topic in &names.config.topics {
+        let source = existing_config(admin, &topic.name);
+        let acks = existing_config(admin, &topic.ack_topic);
+        if source.as_ref().is_some_and(|c| c.compacted) {
+            return Err(PrepareError::TopicRefused(format!(
+                "the source topic {} is compacted: a retry in place would be put over a newer value of its key. Track a \
+                 topic with cleanup.policy=delete",
+                topic.name
+            )));
+        }
+        if acks.as_ref().is_some_and(|c| c.compacted) {
+            return Err(PrepareError::TopicRefused(format!(
+                "the ack topic {} is compacted: an ACK that is still needed could be removed. Set \
+                 cleanup.policy=delete, with at least the retention of the source",
+                topic.ack_topic
+            )));
+        }
+        if let (Some(source), Some(acks)) = (source, acks) {
+            let unbounded = |ms: Option<i64>| ms.filter(|ms| *ms >= 0).unwrap_or(i64::MAX);
+            if unbounded(acks.retention_ms) < unbounded(source.retention_ms) {
+                tracing::warn!(
+                    ack_topic = topic.ack_topic,
+                    source = topic.name,
+                    "the ack topic keeps its records for a shorter time than the source: ACKs could be gone while their \
+                     messages are still tracked. Raise its retention.ms"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn existing_config(admin: &Admin, name: &str) -> Option<crate::kafka::admin::TopicConfigInfo> {
+    if !matches!(admin.topic(name), Ok(Some(_))) {
+        return None;
+    }
+    match admin.topic_config(name) {
+        Ok(config) => Some(config),
+        Err(problem) => {
+            tracing::warn!(topic = name, %problem, "cannot be checked: cleanup.policy and retention");
+            None
+        }
+    }
+}
+
+/// Writes the birth of each topic that has none yet.
+///
+/// # Errors
+/// Kafka did not answer, or did not take the record.
+pub fn give_birth(
+    names: &Names,
+    admin: &Admin,
+    state: &mut KnownState,
+    publisher: &Publisher,
+    inputs: &Receiver<Input>,
+) -> Result<(), PrepareError> {
+    for topic in &names.config.topics {
+        if state.birth(&topic.name).is_some() {
+            continue;
+        }
+        let birth = conceive(names, admin, topic)?;
+        let record = StateRecord::Birth {
+            topic: topic.name.clone(),
+            birth: Some(birth.clone()),
+        };
+        let outgoing = state_record(names, &record);
+        write_durably(publisher, inputs, &outgoing)?;
+        tracing::info!(
+            topic = topic.name,
+            partitions = birth.source.len(),
+            "first look: tracked from here on"
+        );
+        state.set_birth(&topic.name, birth);
+    }
+    Ok(())
+}
+
+fn conceive(names: &Names, admin: &Admin, topic: &TopicConfig) -> Result<Birth, PrepareError> {
+    // Of an old message, the ACK may stand anywhere; of what comes from now on, only from now on.
+    let ack_at = match topic.start {
+        Start::Now => At::Latest,
+        Start::Earliest | Start::At(_) => At::Earliest,
+    };
+    let acks = match admin.topic(&topic.ack_topic)? {
+        Some(info) => admin.offsets(&topic.ack_topic, &info.partitions, ack_at, false)?,
+        None => Vec::new(),
+    };
+    let source = match admin.topic(&topic.name)? {
+        None => Vec::new(),
+        Some(info) => {
+            let (name, partitions) = (&topic.name, &info.partitions);
+            match topic.start {
+                Start::Now => admin.offsets(name, partitions, At::Latest, false)?,
+                Start::Earliest => admin.offsets(name, partitions, At::Earliest, false)?,
+                Start::At(ms) => {
+                    let found = admin.offsets(name, partitions, At::Timestamp(ms), false)?;
+                    let ends = admin.offsets(name, partitions, At::Latest, false)?;
+                    let pairs = found.into_iter().zip(ends);
+                    pairs
+                        .map(|((p, at), (_, end))| (p, if at < 0 { end } else { at }))
+                        .collect()
+                }
+            }
+        }
+    };
+    let mut ids = admin
+        .topic_ids(&[&topic.name, &topic.ack_topic])
+        .into_iter();
+    Ok(Birth {
+        source,
+        acks,
+        cluster_id: names.cluster_id.clone(),
+        source_topic_id: ids.next().flatten(),
+        ack_topic_id: ids.next().flatten(),
+        at_ms: clock::wall_ms(),
+    })
+}
+
+/// Publishes and waits for the report: only before the engine runs, when nobody else waits for one.
+fn write_durably(
+    publisher: &Publisher,
+    inputs: &Receiver<Input>,
+    record: &super::Outgoing,
+) -> Result<(), PrepareError> {
+    for token in (0..5).map(|n| u64::MAX - n) {
+        publisher.publish(
+            token,
+            &Outbound {
+                topic: record.topic.clone(),
+                partition: record.partition,
+                spread: record.spread,
+                key: record.key.clone(),
+                value: record.value.clone(),
+                headers: record.headers.clone(),
+            },
+        );
+        loop {
+            match inputs.recv_timeout(Duration::from_secs(60)) {
+                Ok(Input::Reported { token: t, outcome }) if t == token => match outcome {
+                    PublishOutcome::Durable(_) => return Ok(()),
+                    // A birth that is written twice says the same.
+                    PublishOutcome::Ambiguous(_) => break,
+                    PublishOutcome::Refused(why) => {
+                        return Err(KafkaProblem::Refused(format!(
+                            "the state topic {} does not take a record: {why}",
+                            record.topic
+                        ))
+                        .into());
+                    }
+                    PublishOutcome::TooLarge => {
+                        return Err(KafkaProblem::Refused(format!(
+                            "a record for the state topic {} is too large: raise its max.message.bytes",
+                            record.topic
+                        ))
+                        .into());
+                    }
+                },
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+    }
+    Err(KafkaProblem::Unreachable(format!(
+        "the state topic {} did not report a record in time",
+        record.topic
+    ))
+    .into())
+}
+

@@ -1,0 +1,159 @@
+//! What a partition needs to be tracked: where it stands (committed, or its birth), where its logs begin, what the store
+//! has of it, and whether its topics are still the ones they were.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::hands::TopicIds;
+use super::names::Names;
+use super::state::KnownState;
+use crate::core::event::{Assignment, Recreated};
+use crate::core::image::PartitionImage;
+use crate::core::types::LOG_START;
+use crate::kafka::KafkaProblem;
+use crate::kafka::admin::{Admin, At};
+use crate::kafka::member::{CommitRecord, Member};
+use crate::wire::commit::{CommitMeta, decode, encode};
+
+/// What the store had, by topic and partition; each is taken once.
+pub type Images = HashMap<(String, i32), PartitionImage>;
+
+/// Looks everything up. Partitions that are tracked for the first time are committed at their birth, before anything of
+/// them is read.
+///
+/// # Errors
+/// Kafka did not answer: try again.
+pub fn take_over(
+    names: &Names,
+    admin: &Admin,
+    member: &Member,
+    state: &KnownState,
+    ids: &TopicIds,
+    images: &mut Images,
+    partitions: &[(String, i32)],
+    running: bool,
+) -> Result<Vec<Assignment>, KafkaProblem> {
+    let mut assignments = Vec::new();
+    let mut first_commits: Vec<CommitRecord> = Vec::new();
+    let committed = if partitions.is_empty() {
+        Vec::new()
+    } else {
+        member.committed(partitions.to_vec())?
+    };
+    for config in &names.config.topics {
+        let Some(topic) = names.topic_ix(&config.name) else {
+            continue;
+        };
+        let mine: Vec<i32> = partitions
+            .iter()
+            .filter(|(t, _)| *t == config.name)
+            .map(|(_, p)| *p)
+            .collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let starts = admin.offsets(&config.name, &mine, At::Earliest, false)?;
+        let ack_log_starts = match admin.topic(&config.ack_topic)? {
+            Some(info) => admin.offsets(&config.ack_topic, &info.partitions, At::Earliest, false)?,
+            None => Vec::new(),
+        };
+        let (source_id, ack_id) = learn_ids(admin, ids, &config.name, &config.ack_topic);
+        let birth = state.birth(&config.name);
+        for (partition, log_start) in starts {
+            let found = committed
+                .iter()
+                .find(|c| c.topic == config.name && c.partition == partition);
+            let offset = found.and_then(|c| c.offset);
+            let born = birth.and_then(|b| {
+                let at = b.source.iter().find(|(p, _)| *p == partition)?;
+                Some((at.1, b))
+            });
+            let mut image = images.remove(&(config.name.clone(), partition));
+            let (low, acks, recreated) = match (offset, born) {
+                (Some(low), _) => {
+                    let metadata = found.map(|c| c.metadata.as_slice()).unwrap_or_default();
+                    match decode(metadata) {
+                        Ok(meta) => {
+                            let recreated = recreated(names, &meta, &source_id, &ack_id);
+                            (low, Some(meta.acks), recreated)
+                        }
+                        Err(error) => {
+                            tracing::warn!(topic = config.name, partition, %error, "what was committed with the offset cannot be read: all ACKs are read again");
+                            (low, None, None)
+                        }
+                    }
+                }
+                (None, Some((s0, birth))) => {
+                    let meta = CommitMeta {
+                        acks: birth.acks.clone(),
+                        cluster_id: names.cluster_id.clone(),
+                        source_topic_id: birth.source_topic_id.clone().unwrap_or_default(),
+                        ack_topic_id: birth.ack_topic_id.clone().unwrap_or_default(),
+                    };
+                    let recreated = recreated(names, &meta, &source_id, &ack_id);
+                    first_commits.push((config.name.clone(), partition, s0, encode(&meta)));
+                    (s0, Some(birth.acks.clone()), recreated)
+                }
+                // It appeared after the first look: from its first record.
+                (None, None) => (LOG_START, None, None),
+            };
+            // An image without a commit belongs to another group's time.
+            if offset.is_none() || recreated.is_some() {
+                image = None;
+            }
+            assignments.push(Assignment {
+                topic,
+                partition,
+                low,
+                log_start,
+                acks,
+                ack_log_starts: ack_log_starts.clone(),
+                appeared: running && offset.is_none() && born.is_none(),
+                recreated,
+                image: image.map(Box::new),
+            });
+        }
+    }
+    if !first_commits.is_empty() {
+        commit_first(member, first_commits)?;
+    }
+    Ok(assignments)
+}
+
+fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), KafkaProblem> {
+    let (done, results) = std::sync::mpsc::sync_channel(1);
+    member.commit(commits, move |outcome| {
+        let _ = done.send(outcome);
+    });
+    let results = results
+        .recv_timeout(Duration::from_secs(30))
+        .map_err(|_| KafkaProblem::Unreachable("the first commit was not answered".to_owned()))??;
+    match results.into_iter().find_map(Result::err) {
+        Some(why) => Err(KafkaProblem::Refused(format!("the first commit: {why}"))),
+        None => Ok(()),
+    }
+}
+
+/// The ids of the two topics as they are now; empty: not told.
+fn learn_ids(admin: &Admin, ids: &TopicIds, source: &str, acks: &str) -> (String, String) {
+    let mut told = admin.topic_ids(&[source, acks]).into_iter();
+    let source_id = told.next().flatten().unwrap_or_default();
+    let ack_id = told.next().flatten().unwrap_or_default();
+    if let Ok(mut ids) = ids.write() {
+        ids.insert(source.to_owned(), source_id.clone());
+        ids.insert(acks.to_owned(), ack_id.clone());
+    }
+    (source_id, ack_id)
+}
+
+/// An id that is not known, then or now, proves nothing.
+fn recreated(names: &Names, meta: &CommitMeta, source: &str, acks: &str) -> Option<Recreated> {
+    let differs = |then: &str, now: &str| !then.is_empty() && !now.is_empty() && then != now;
+    if differs(&meta.cluster_id, &names.cluster_id) || differs(&meta.source_topic_id, source) {
+        Some(Recreated::Source)
+    } else if differs(&meta.ack_topic_id, acks) {
+        Some(Recreated::AckTopic)
+    } else {
+        None
+    }
+}

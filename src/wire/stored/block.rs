@@ -1,0 +1,169 @@
+//! A block of outstanding first deliveries, in columns: slots as runs, times and lengths as differences, digests as
+//! they are. Neighbours resemble each other, so an entry takes about 12 bytes, 8 of them its digest.
+
+use super::StoredError;
+use super::bytes::{Reader, Writer};
+use crate::core::image::{BLOCK_OFFSETS, BlockEntry, BlockImage};
+
+/// Digest, time and length of an entry take at least so many bytes.
+const ENTRY_BYTES_MIN: usize = 8 + 1 + 1;
+
+/// The body of a block. Entries that are not strictly ascending, or not within the block, do not decode again.
+#[must_use]
+pub fn encode_block(block: &BlockImage) -> Vec<u8> {
+    let entries = &block.entries;
+    let mut w = Writer::with_capacity(32 + entries.len() * 14);
+    w.signed(block.base);
+    w.count(entries.len());
+
+    let mut next_slot = 0_u16;
+    let mut rest = entries.as_slice();
+    while let Some(first) = rest.first() {
+        let run = rest
+            .iter()
+            .zip(first.slot..=u16::MAX)
+            .take_while(|(entry, slot)| entry.slot == *slot)
+            .count();
+        w.unsigned(u64::from(first.slot.wrapping_sub(next_slot)));
+        w.count(run - 1);
+        next_slot = first.slot.wrapping_add(run as u16);
+        rest = &rest[run..];
+    }
+
+    let mut seen_before = 0;
+    for entry in entries {
+        w.delta(entry.seen_wall_ms, seen_before);
+        seen_before = entry.seen_wall_ms;
+    }
+    let mut len_before = 0;
+    for entry in entries {
+        w.delta(i64::from(entry.len), len_before);
+        len_before = i64::from(entry.len);
+    }
+    for entry in entries {
+        w.fixed(entry.digest);
+    }
+    w.into_bytes()
+}
+
+/// Reads what [`encode_block`] wrote.
+///
+/// # Errors
+/// [`StoredError::Malformed`].
+pub fn decode_block(body: &[u8]) -> Result<BlockImage, StoredError> {
+    let mut r = Reader::new(body);
+    let base = r.signed()?;
+    let count = r.count(ENTRY_BYTES_MIN)?;
+    if count > BLOCK_OFFSETS as usize {
+        return Err(StoredError::Malformed("more entries than offsets"));
+    }
+    let mut entries = Vec::with_capacity(count);
+    let mut next_slot = 0_usize;
+    while entries.len() < count {
+        let first = r.narrow::<u16>().map(|gap| next_slot + usize::from(gap))?;
+        let run = usize::from(r.narrow::<u16>()?) + 1;
+        if run > count - entries.len() || first + run > BLOCK_OFFSETS as usize {
+            return Err(StoredError::Malformed("a slot outside of the block"));
+        }
+        entries.extend((first..first + run).map(|slot| BlockEntry {
+            slot: slot as u16,
+            seen_wall_ms: 0,
+            len: 0,
+            digest: 0,
+        }));
+        next_slot = first + run;
+    }
+    let mut seen_before = 0;
+    for entry in &mut entries {
+        seen_before = r.delta(seen_before)?;
+        entry.seen_wall_ms = seen_before;
+    }
+    let mut len_before = 0;
+    for entry in &mut entries {
+        len_before = r.delta(len_before)?;
+        entry.len = u32::try_from(len_before)
+            .map_err(|_| StoredError::Malformed("a length out of range"))?;
+    }
+    for entry in &mut entries {
+        entry.digest = r.fixed()?;
+    }
+    r.end()?;
+    Ok(BlockImage { base, entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entry(slot: u16, seen_wall_ms: i64, len: u32, digest: u64) -> BlockEntry {
+        BlockEntry {
+            slot,
+            seen_wall_ms,
+            len,
+            digest,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_block_survives(
+            base in any::<i64>(),
+            entries in prop::collection::btree_map(
+                0..BLOCK_OFFSETS as u16, (any::<i64>(), any::<u32>(), any::<u64>()), 0..1024),
+        ) {
+            let entries = entries.into_iter().map(|(slot, (seen, len, digest))| entry(slot, seen, len, digest)).collect();
+            let block = BlockImage { base, entries };
+            prop_assert_eq!(decode_block(&encode_block(&block)), Ok(block));
+        }
+    }
+
+    #[test]
+    fn an_entry_of_a_full_block_takes_at_most_14_bytes() {
+        let entries = (0..1024)
+            .map(|slot| {
+                let digest = u64::from(slot).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                entry(
+                    slot,
+                    1_700_000_000_000 + i64::from(slot) * 7,
+                    100 + u32::from(slot % 500),
+                    digest,
+                )
+            })
+            .collect();
+        let bytes = encode_block(&BlockImage {
+            base: 4096,
+            entries,
+        });
+        assert!(bytes.len() <= 1024 * 14, "{} bytes", bytes.len());
+    }
+
+    #[test]
+    fn entries_out_of_order_do_not_come_back_as_something_else() {
+        for slots in [[5_u16, 4], [5, 5], [5, 1024], [1023, 0]] {
+            let entries = slots.iter().map(|&slot| entry(slot, 1, 2, 3)).collect();
+            let bytes = encode_block(&BlockImage { base: 0, entries });
+            assert!(decode_block(&bytes).is_err(), "{slots:?}");
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_format_1_are_still_read() {
+        let block = BlockImage {
+            base: 2048,
+            entries: vec![
+                entry(0, 1_700_000_000_000, 120, 0x0102_0304_0506_0708),
+                entry(1, 1_700_000_000_005, 118, 1),
+                entry(9, 1_699_999_999_000, 118, u64::MAX),
+            ],
+        };
+        let bytes = [
+            0x80, 0x20, 3, 0, 1, 7, 0, 0x80, 0xa0, 0xab, 0xfe, 0xf9, 0x62, 0x0a, 0xd9, 0x0f, 0xf0,
+            1, 3, 0, 8, 7, 6, 5, 4, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255,
+            255, 255,
+        ];
+        assert_eq!(encode_block(&block), bytes);
+        assert_eq!(decode_block(&bytes), Ok(block));
+    }
+}
