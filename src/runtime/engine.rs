@@ -414,7 +414,9 @@ impl Engine {
         for view in self.coordinator.topic_views(clock::now()) {
             let ix = usize::from(view.topic.0);
             let applied = |n: i32| view.partitions.iter().find(|p| p.partition == n);
-            if let (Some(lag), Some(ends)) = (self.stats.consumer_lag.get_mut(ix), source_ends.get(ix)) {
+            if let (Some(lag), Some(ends)) =
+                (self.stats.consumer_lag.get_mut(ix), source_ends.get(ix))
+            {
                 *lag = ends
                     .iter()
                     .map(|(n, end)| end - applied(*n).map_or(0, |p| p.source_applied))

@@ -117,7 +117,7 @@ impl Hands for KafkaHands {
         let inputs = self.inputs.clone();
         self.member.commit(records, move |results| {
             for (i, order) in orders.iter().enumerate() {
-                let outcome = match &results {
+                let outcome: Result<(), Box<str>> = match &results {
                     Ok(each) => match each.get(i) {
                         Some(Ok(())) => Ok(()),
                         Some(Err(why)) => Err(why.as_str().into()),
@@ -126,7 +126,6 @@ impl Hands for KafkaHands {
                     Err(problem) => Err(problem.to_string().into()),
                 };
                 if let Err(why) = &outcome {
-                    let why: &str = why;
                     tracing::warn!(partition = order.partition, offset = order.low, %why, "a low-water mark was not committed; it is tried again");
                 }
                 let _ = inputs.send(Input::Event(Event::Committed {

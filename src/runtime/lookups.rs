@@ -19,12 +19,7 @@ use crate::kafka::publisher::PartitionCounts;
 const ROUND: Duration = Duration::from_secs(10);
 
 /// Answers the core's questions until the engine is gone.
-pub fn answer_asks(
-    names: &Names,
-    admin: &Admin,
-    asks: &Receiver<Ask>,
-    inputs: &SyncSender<Input>,
-) {
+pub fn answer_asks(names: &Names, admin: &Admin, asks: &Receiver<Ask>, inputs: &SyncSender<Input>) {
     while let Ok(ask) = asks.recv() {
         let event = match ask {
             Ask::AckEnds { ack, round } => Event::AckEnds {

@@ -345,4 +345,3 @@ fn write_durably(
     ))
     .into())
 }
-

@@ -54,7 +54,9 @@ pub fn take_over(
         }
         let starts = admin.offsets(&config.name, &mine, At::Earliest, false)?;
         let ack_log_starts = match admin.topic(&config.ack_topic)? {
-            Some(info) => admin.offsets(&config.ack_topic, &info.partitions, At::Earliest, false)?,
+            Some(info) => {
+                admin.offsets(&config.ack_topic, &info.partitions, At::Earliest, false)?
+            }
             None => Vec::new(),
         };
         let (source_id, ack_id) = learn_ids(admin, ids, &config.name, &config.ack_topic);

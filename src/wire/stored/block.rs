@@ -88,7 +88,11 @@ pub fn decode_block(body: &[u8]) -> Result<BlockImage, StoredError> {
         entry.digest = r.fixed()?;
     }
     r.end()?;
-    Ok(BlockImage { base, entries })
+    Ok(BlockImage {
+        base,
+        entries,
+        ids: Vec::new(),
+    })
 }
 
 #[cfg(test)]
