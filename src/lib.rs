@@ -4,6 +4,7 @@
 //! `docs/architecture.md` is the map. Modules depend on each other from left to right only:
 //! `core ← wire, ports ← store | kafka | http ← runtime ← app ← main`.
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -61,7 +61,7 @@ pub enum Command {
     Healthcheck(HealthcheckArgs),
     /// The demo's worker, as a process of its own so that it can be killed
     #[command(hide = true)]
-    DemoServiceB(DemoServiceBArgs),
+    DemoServiceB(Box<crate::demo::ServiceBArgs>),
 
     #[command(hide = true)]
     Init(NotBuilt),
@@ -271,22 +271,6 @@ pub struct HealthcheckArgs {
         hide_env_values = true
     )]
     pub url: String,
-}
-
-/// Given by `demo` to the process that it starts.
-#[derive(Debug, Args)]
-pub struct DemoServiceBArgs {
-    #[arg(long)]
-    pub brokers: String,
-    #[arg(long)]
-    pub topic: String,
-    #[arg(long)]
-    pub ack_topic: String,
-    #[arg(long)]
-    pub group: String,
-    /// Whatever else the two agree upon, behind `--`.
-    #[arg(last = true)]
-    pub rest: Vec<String>,
 }
 
 /// The arguments of a command that is not built yet: whatever they are.

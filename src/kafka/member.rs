@@ -2,6 +2,7 @@
 //!
 //! It lives on a thread of its own. A fenced one (another process uses our instance id) is told as fatal.
 
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl ConsumerContext for MemberContext {
 /// A handle to the member's thread.
 pub struct Member {
     orders: Sender<Order>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Member {
@@ -124,7 +125,7 @@ impl Member {
             .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
         Ok(Self {
             orders,
-            thread: Some(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -159,9 +160,10 @@ impl Member {
     }
 
     /// Leaves in order; waits no longer than `timeout`.
-    pub fn close(&mut self, timeout: Duration) {
+    pub fn close(&self, timeout: Duration) {
         let _ = self.orders.send(Order::Close);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().ok().and_then(|mut t| t.take());
+        if let Some(thread) = thread {
             let (done, ended) = sync_channel::<()>(1);
             // A client can hang in its end: then the process ends without it.
             let waiter = std::thread::Builder::new().spawn(move || {
