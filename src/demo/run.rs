@@ -289,7 +289,7 @@ fn service_b_arguments(stage: &Stage, log: &Path) -> Vec<String> {
         "--fill-ms",
         &FILL_MS.to_string(),
         "--until-stdin-closes",
-        "--log",
+        "--work-log",
     ]
     .into_iter()
     .map(str::to_owned)

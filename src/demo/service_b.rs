@@ -50,7 +50,7 @@ pub struct ServiceBArgs {
     #[arg(long)]
     pub assign: Option<i32>,
     /// Where the lines go (appended); standard output without it
-    #[arg(long)]
+    #[arg(long = "work-log", id = "work_log")]
     pub log: Option<PathBuf>,
     /// Work for each message
     #[arg(long, default_value_t = 5_000)]

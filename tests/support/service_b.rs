@@ -42,7 +42,7 @@ impl ServiceB {
             &format!("{topic}-service-b"),
             "--session-timeout-ms",
             "1500",
-            "--log",
+            "--work-log",
             &dir.join("work.log").display().to_string(),
         ];
         Self {
