@@ -55,11 +55,18 @@ struct MemberContext {
 
 impl ClientContext for MemberContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.inner.log(level, facility, message);
+        if !message.contains("No offset stored") {
+            self.inner.log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.inner.error(error, reason);
+        // A partition that is not committed yet: its birth will be.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
+            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::AutoOffsetReset)
+        {
+            self.inner.error(error, reason);
+        }
     }
 }
 
