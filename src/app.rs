@@ -57,7 +57,7 @@ pub enum ServeError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(
-        "another process uses instance_id {instance_id:?} in the group {group_id:?}: stop it, or give each its own kafka.instance_id"
+        "another process uses instance_id {instance_id} in the group {group_id}: stop it, or give each its own kafka.instance_id"
     )]
     Fenced {
         instance_id: String,
