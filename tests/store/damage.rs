@@ -259,7 +259,7 @@ fn a_damaged_header_is_not_handed_out_and_its_remains_go() {
         assert_eq!(model.partitions.len(), 3);
         let image = model.image("orders", 1).expect("kept");
         assert_eq!((image.blocks.len(), image.details.len()), (0, 0));
-        let db = sled::open(path.join("data-1")).expect("open");
+        let db = reopened(&path.join("data-1"));
         assert!(
             db.iter()
                 .keys()
@@ -281,7 +281,7 @@ fn a_value_that_vanished_or_came_back_is_noticed() {
         store.write(&checkpoint([first])).expect("write");
         drop(store);
         let saved: Vec<_> = {
-            let db = sled::open(path.join("data-1")).expect("open");
+            let db = reopened(&path.join("data-1"));
             let pairs = db
                 .iter()
                 .flatten()
@@ -299,7 +299,7 @@ fn a_value_that_vanished_or_came_back_is_noticed() {
                 .expect("open")
                 .write(&checkpoint([second]))
                 .expect("write");
-            let db = sled::open(path.join("data-1")).expect("open");
+            let db = reopened(&path.join("data-1"));
             db.insert(&saved[0].0, &saved[0].1).expect("insert");
         }
         let partitions = SledStore::open(&path)
