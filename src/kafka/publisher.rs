@@ -161,6 +161,10 @@ impl Publisher {
                     .and_then(|counts| counts.get(&record.topic).copied())
                     .filter(|count| *count > 0);
                 let Some(count) = count else {
+                    // From now on it is looked for.
+                    if let Ok(mut counts) = self.counts.write() {
+                        counts.entry(record.topic.clone()).or_insert(0);
+                    }
                     let why = format!("the topic {} does not exist", record.topic);
                     return Err(PublishOutcome::Refused(why.into()));
                 };
