@@ -142,12 +142,8 @@ impl Member {
         records: Vec<CommitRecord>,
         done: impl FnOnce(CommitResults) + Send + 'static,
     ) {
-        let order = Order::Commit(records, Box::new(done));
-        if let Err(std::sync::mpsc::SendError(Order::Commit(_, done))) = self.orders.send(order) {
-            done(Err(KafkaProblem::Unreachable(
-                "the member has ended".to_owned(),
-            )));
-        }
+        // A member that has ended is told as fatal: then nothing is committed any more, and nobody waits for it.
+        let _ = self.orders.send(Order::Commit(records, Box::new(done)));
     }
 
     /// The group's committed offsets; waits for the answer.

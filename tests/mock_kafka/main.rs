@@ -77,7 +77,9 @@ pub struct Publishing {
 impl Publishing {
     /// Publishes one record and waits for its report.
     pub fn publish(&self, token: u64, record: &Outbound) -> PublishOutcome {
-        self.publisher.publish(token, record);
+        if let Err(outcome) = self.publisher.publish(token, record) {
+            return outcome;
+        }
         let (reported, outcome) = self.reported.recv_timeout(PATIENCE).expect("a report");
         assert_eq!(reported, token);
         outcome
