@@ -1,6 +1,8 @@
 //! A seeded simulation of the core in a world of faults. `SIM_SEED=n cargo test --test sim` repeats one run exactly;
 //! `SIM_RUNS=n` makes it longer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod judge;
 mod rng;
 mod world;
