@@ -26,6 +26,16 @@ fn run(seed: u64) -> World {
     world
 }
 
+/// Each of these found something once.
+#[test]
+fn what_was_found_once_stays_found() {
+    // A settlement's report was taken for a copy's; a copy sent after the checkpoint was not known for ours because an
+    // older one was still unaccounted for.
+    for seed in [39, 97, 238, 1448, 3807] {
+        run(seed);
+    }
+}
+
 #[test]
 fn nothing_is_lost_and_nothing_is_resent_in_vain_whatever_goes_wrong() {
     if let Some(seed) = from_env("SIM_SEED") {
