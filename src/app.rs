@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::core::{Coordinator, Event};
 use crate::http::{ApiState, Directory, TopicEntry};
 use crate::kafka::KafkaProblem;
-use crate::kafka::admin::Admin;
+use crate::kafka::admin::{Admin, Broker};
 use crate::kafka::fetch::{FetchAnswer, Fetcher};
 use crate::kafka::member::{Member, MemberEvent};
 use crate::kafka::publisher::{PartitionCounts, Publisher};
@@ -57,7 +57,7 @@ pub enum ServeError {
     #[error(transparent)]
     Prepare(#[from] PrepareError),
     #[error(
-        "another process uses instance_id {instance_id:?} in the group {group_id:?}: stop it, or give each its own kafka.instance_id"
+        "another process uses instance_id {instance_id} in the group {group_id}: stop it, or give each its own kafka.instance_id"
     )]
     Fenced {
         instance_id: String,
@@ -117,7 +117,7 @@ impl Service {
     ///
     /// # Errors
     /// The port is in use, or the store.
-    pub fn start(config: Config) -> Result<Self, ServeError> {
+    pub fn start(config: Config, broker: Broker) -> Result<Self, ServeError> {
         let address = config.http.listen;
         let listener = TcpListener::bind(address)
             .and_then(|l| l.set_nonblocking(true).map(|()| l))
@@ -136,7 +136,7 @@ impl Service {
         tracing::info!(%http, "the API listens");
         let main = std::thread::Builder::new().name("service".into()).spawn({
             let stop = Arc::clone(&stop);
-            move || run(Arc::new(config), store, &stop, &trouble)
+            move || run(Arc::new(config), store, &stop, &trouble, broker)
         })?;
         Ok(Self {
             http,
@@ -339,10 +339,11 @@ fn run(
     mut store: Box<dyn Store>,
     stop: &Arc<StopSwitch>,
     trouble: &Trouble,
+    broker: Broker,
 ) -> Result<(), ServeError> {
     let stopped = || stop.is_stopped();
     let settings = ClientSettings::new(&config.kafka);
-    let admin = Admin::new("admin", &settings.admin(), trouble)?;
+    let admin = Admin::new("admin", &settings.admin(), trouble, broker)?;
     let cluster_id = match prepare::wait_for_kafka(&admin, &config.kafka.brokers, &stopped) {
         Ok(id) => id,
         Err(PrepareError::Stopped) => return Ok(()),
@@ -388,6 +389,7 @@ fn run(
         instance_id,
         stop,
         ours: Vec::new(),
+        broker,
     };
     let Some(first) = supervisor.first_assignment()? else {
         supervisor.member.close(LEAVE_WITHIN);
@@ -479,6 +481,7 @@ struct Supervisor<'a> {
     instance_id: String,
     stop: &'a Arc<StopSwitch>,
     ours: Vec<(String, i32)>,
+    broker: Broker,
 }
 
 impl Supervisor<'_> {
@@ -588,8 +591,8 @@ impl Supervisor<'_> {
         let ack_sink = AckSink::new(Arc::clone(rules), inputs.clone(), lost);
         let fetched = inputs.clone();
         let (asks, asked) = channel();
-        let ask_admin = Admin::new("asks", &settings.admin(), trouble)?;
-        let round_admin = Admin::new("round", &settings.admin(), trouble)?;
+        let ask_admin = Admin::new("asks", &settings.admin(), trouble, self.broker)?;
+        let round_admin = Admin::new("round", &settings.admin(), trouble, self.broker)?;
         std::thread::Builder::new().name("asks".into()).spawn({
             let (names, inputs) = (names.clone(), inputs.clone());
             move || answer_asks(&names, &ask_admin, &asked, &inputs)

@@ -7,6 +7,7 @@ use ackwarden::app::{ServeError, Service, StopSwitch};
 use ackwarden::cli::args::{Cli, Command, ConfigArgs, DemoArgs, LogArgs, LogFormat, exit};
 use ackwarden::config;
 use ackwarden::demo;
+use ackwarden::kafka::admin::Broker;
 use ackwarden::ports::StoreError;
 use ackwarden::runtime::prepare::PrepareError;
 use clap::Parser;
@@ -81,7 +82,7 @@ fn serve(args: &ConfigArgs) -> u8 {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let service = match Service::start(loaded.config) {
+    let service = match Service::start(loaded.config, Broker::Kafka) {
         Ok(service) => service,
         Err(error) => return fail(&error, code_of(&error)),
     };
@@ -185,7 +186,10 @@ fn run_demo(args: &DemoArgs) -> u8 {
             std::iter::empty(),
             &config::Overrides::default(),
         )?;
-        Ok(Box::new(Played(Some(Service::start(loaded.config)?))))
+        Ok(Box::new(Played(Some(Service::start(
+            loaded.config,
+            Broker::Embedded,
+        )?))))
     });
     match played {
         Ok(tally) if tally.is_good() => exit::OK,

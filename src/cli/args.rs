@@ -53,7 +53,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the service
     Serve(ServeArgs),
-    /// Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service, the dashboard
+    /// Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service
     Demo(DemoArgs),
     /// Validate a configuration, and what it names on the brokers; says what is wrong and what to do
     Check(CheckArgs),
@@ -239,16 +239,7 @@ pub struct DemoArgs {
         hide_env_values = true
     )]
     pub rate: u32,
-    /// Stop sending after that many messages, and end when all of them are settled
-    #[arg(
-        long,
-        value_name = "N",
-        value_parser = clap::value_parser!(u64).range(1..),
-        env = "ACKWARDEN_DEMO_MESSAGES",
-        hide_env_values = true
-    )]
-    pub messages: Option<u64>,
-    /// Where the dashboard and the API are; port 0: any free one
+    /// Where the API listens; port 0: any free one
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -399,7 +390,7 @@ mod tests {
 
     Commands:
       serve        Run the service
-      demo         Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service, the dashboard
+      demo         Show it all on an embedded broker: a sender, a worker that is killed in mid-work, the service
       check        Validate a configuration, and what it names on the brokers; says what is wrong and what to do
       healthcheck  Ask a running service whether it is well; for containers
       help         Print this message or the help of the given subcommand(s)

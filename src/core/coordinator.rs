@@ -863,6 +863,7 @@ fn take_over(topic: &mut Topic, assignment: Assignment, now: Now) -> Partition {
             p
         }
     };
+    partition.born = assignment.born;
     if assignment.appeared {
         partition.replay_from = Vec::new();
         partition.base.1 = Vec::new();

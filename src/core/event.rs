@@ -97,6 +97,8 @@ pub struct Assignment {
     pub partition: i32,
     /// L: where to read from if there is no image; the committed offset or the birth's.
     pub low: i64,
+    /// Where tracking of the partition began: what lies before was never ours.
+    pub born: i64,
     /// Where the source log begins now. Past `low`: a lost range.
     pub log_start: i64,
     /// E, by ACK partition; `None` ("replay all ACKs") where the metadata could not be read.

@@ -43,6 +43,8 @@ pub(super) struct Partition {
     pub applied: i64,
     /// What lies below was never ours to track, or was settled when we began.
     pub start: i64,
+    /// What lies below was never ours to track.
+    pub born: i64,
     pub slots: Slots,
     /// By origin.
     pub details: BTreeMap<i64, Detail>,
@@ -77,6 +79,7 @@ impl Partition {
             stage: Stage::Replaying(None),
             applied: from,
             start: from,
+            born: 0,
             slots: Slots::default(),
             details: BTreeMap::new(),
             by_offset: HashMap::new(),

@@ -22,6 +22,16 @@ pub struct Admin {
     consumer: BaseConsumer<Context>,
     config: ClientConfig,
     trouble: Trouble,
+    broker: Broker,
+}
+
+/// What kind of broker answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Broker {
+    #[default]
+    Kafka,
+    /// The demo's: it has no topic configurations and no topic ids, and leaves who asks for them waiting.
+    Embedded,
 }
 
 /// A topic as metadata shows it.
@@ -51,6 +61,7 @@ impl Admin {
         name: &'static str,
         settings: &ClientConfig,
         trouble: &Trouble,
+        broker: Broker,
     ) -> Result<Self, KafkaProblem> {
         let consumer = settings
             .create_with_context(Context::new(name, trouble))
@@ -59,6 +70,7 @@ impl Admin {
             consumer,
             config: settings.clone(),
             trouble: trouble.clone(),
+            broker,
         })
     }
 
@@ -168,6 +180,9 @@ impl Admin {
     /// Topic ids; `None` where the broker does not tell.
     #[must_use]
     pub fn topic_ids(&self, topics: &[&str]) -> Vec<Option<String>> {
+        if self.broker == Broker::Embedded {
+            return vec![None; topics.len()];
+        }
         match raw::topic_ids(&self.consumer, topics, PATIENCE) {
             Ok(ids) => ids,
             Err(error) => {
@@ -187,6 +202,11 @@ impl Admin {
     /// # Errors
     /// It cannot be checked: the broker does not tell, or we may not ask (DESCRIBE_CONFIGS).
     pub fn topic_config(&self, name: &str) -> Result<TopicConfigInfo, KafkaProblem> {
+        if self.broker == Broker::Embedded {
+            return Err(KafkaProblem::Refused(
+                "the embedded broker has none".to_owned(),
+            ));
+        }
         let (admin, runtime) = self.client()?;
         let resource = ResourceSpecifier::Topic(name);
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));

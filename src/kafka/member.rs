@@ -55,11 +55,18 @@ struct MemberContext {
 
 impl ClientContext for MemberContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.inner.log(level, facility, message);
+        if !message.contains("No offset stored") {
+            self.inner.log(level, facility, message);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.inner.error(error, reason);
+        // A partition that is not committed yet: its birth will be.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::NoOffset)
+            && error.rdkafka_error_code() != Some(RDKafkaErrorCode::AutoOffsetReset)
+        {
+            self.inner.error(error, reason);
+        }
     }
 }
 
@@ -135,12 +142,8 @@ impl Member {
         records: Vec<CommitRecord>,
         done: impl FnOnce(CommitResults) + Send + 'static,
     ) {
-        let order = Order::Commit(records, Box::new(done));
-        if let Err(std::sync::mpsc::SendError(Order::Commit(_, done))) = self.orders.send(order) {
-            done(Err(KafkaProblem::Unreachable(
-                "the member has ended".to_owned(),
-            )));
-        }
+        // A member that has ended is told as fatal: then nothing is committed any more, and nobody waits for it.
+        let _ = self.orders.send(Order::Commit(records, Box::new(done)));
     }
 
     /// The group's committed offsets; waits for the answer.

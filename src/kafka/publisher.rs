@@ -99,7 +99,6 @@ pub struct Outbound {
 
 pub struct Publisher {
     producer: Arc<BaseProducer<PublisherContext>>,
-    reports: Reports,
     counts: PartitionCounts,
     closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -116,7 +115,7 @@ impl Publisher {
     ) -> Result<Self, KafkaProblem> {
         let context = PublisherContext {
             inner: Context::new("publisher", trouble),
-            reports: Arc::clone(&reports),
+            reports,
         };
         let producer: BaseProducer<PublisherContext> = settings
             .create_with_context(context)
@@ -136,21 +135,17 @@ impl Publisher {
             .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
         Ok(Self {
             producer,
-            reports,
             counts,
             closing,
             thread: Some(thread),
         })
     }
 
-    /// Hands the record over, at once. The report comes on the producer's thread, or on this one if it is refused here.
-    pub fn publish(&self, token: u64, record: &Outbound) {
-        if let Err(outcome) = self.hand_over(token, record) {
-            (self.reports)(token, outcome);
-        }
-    }
-
-    fn hand_over(&self, token: u64, record: &Outbound) -> Result<(), PublishOutcome> {
+    /// Hands the record over, at once; the report comes on the producer's thread.
+    ///
+    /// # Errors
+    /// It was not even handed over: this is its report, and no other comes.
+    pub fn publish(&self, token: u64, record: &Outbound) -> Result<(), PublishOutcome> {
         let partition = match record.partition {
             Some(partition) => partition,
             None => {
@@ -161,6 +156,10 @@ impl Publisher {
                     .and_then(|counts| counts.get(&record.topic).copied())
                     .filter(|count| *count > 0);
                 let Some(count) = count else {
+                    // From now on it is looked for.
+                    if let Ok(mut counts) = self.counts.write() {
+                        counts.entry(record.topic.clone()).or_insert(0);
+                    }
                     let why = format!("the topic {} does not exist", record.topic);
                     return Err(PublishOutcome::Refused(why.into()));
                 };

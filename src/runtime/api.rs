@@ -101,11 +101,10 @@ impl Engine {
             .into_iter()
             .map(|(key, problem)| (key.to_owned(), problem))
             .collect();
-        let taken = [&config.name, &config.ack_topic];
         if let Some(dead_letter) = &policy.dead_letter
-            && taken.iter().any(|name| name.as_str() == &**dead_letter)
+            && let Some(problem) =
+                crate::config::dead_letter_conflict(&self.names.config, &config.name, dead_letter)
         {
-            let problem = "is the source or the ack topic: name another".to_owned();
             problems.push(("dead_letter".to_owned(), problem));
         }
         problems

@@ -56,12 +56,14 @@ impl Checkpoints {
         }
     }
 
-    /// Ends when what was handed over is written.
-    pub fn close(&mut self) {
+    /// Nothing more will be handed over. The thread ends when what was is written; its last word goes to the inputs.
+    pub fn finish(&mut self) {
         self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    }
+
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 

@@ -35,7 +35,10 @@ pub trait Hands: Send {
     fn ask_fence(&mut self, topic: TopicIx, round: u64);
     fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64);
     /// Submits at once; the report comes as [`Input::Reported`].
-    fn publish(&mut self, token: u64, record: Outgoing);
+    ///
+    /// # Errors
+    /// It could not be submitted: that is its report.
+    fn publish(&mut self, token: u64, record: Outgoing) -> Result<(), PublishOutcome>;
     fn commit(&mut self, orders: Vec<CommitOrder>);
     /// The last thing that Kafka's client complained about, if it is still news.
     fn trouble(&self) -> Option<String>;
@@ -88,6 +91,8 @@ pub struct Engine {
         HashMap<u64, (oneshot::Sender<Result<OwnedRecord, Refusal>>, (u32, u64))>,
     pub(super) state: super::state::KnownState,
     effects: Vec<Effect>,
+    /// Reports of what could not even be submitted.
+    refused: Vec<(u64, PublishOutcome)>,
     was_ready: bool,
 }
 
@@ -118,6 +123,7 @@ impl Engine {
             payload_calls: HashMap::new(),
             state: parts.state,
             effects: Vec::new(),
+            refused: Vec::new(),
             was_ready: false,
         }
     }
@@ -136,7 +142,10 @@ impl Engine {
             match inputs.recv_timeout(Duration::from_millis(wait.clamp(1, 100))) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => self.take(input),
-                Err(RecvTimeoutError::Timeout) => self.handle(Event::Tick),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.handle(Event::Tick);
+                    self.report_refused();
+                }
             }
             self.checkpoint_if_due();
             self.say_ready();
@@ -156,6 +165,15 @@ impl Engine {
                 retention_ms,
             } => self.note_lag(&source_ends, &retention_ms),
             Input::Stop => {}
+        }
+        self.report_refused();
+    }
+
+    fn report_refused(&mut self) {
+        while !self.refused.is_empty() {
+            for (token, outcome) in std::mem::take(&mut self.refused) {
+                self.reported(token, outcome);
+            }
         }
     }
 
@@ -257,7 +275,10 @@ impl Engine {
     pub(super) fn submit(&mut self, what: Submitted, record: Outgoing) {
         self.next_token += 1;
         self.submitted.insert(self.next_token, what);
-        self.hands.publish(self.next_token, record);
+        if let Err(outcome) = self.hands.publish(self.next_token, record) {
+            // Not through the inputs: they may be full, and only this thread empties them.
+            self.refused.push((self.next_token, outcome));
+        }
     }
 
     fn reported(&mut self, token: u64, outcome: PublishOutcome) {
@@ -481,9 +502,12 @@ impl Engine {
         };
         self.handle_at(Event::Tick, later);
         if let Some(mut checkpoints) = self.checkpoints.take() {
-            // What it says after this, nobody hears: let it not wait for us.
-            while inputs.try_recv().is_ok() {}
-            checkpoints.close();
+            checkpoints.finish();
+            // Whoever still has something to say must not wait for us, least of all the store's thread.
+            while !checkpoints.is_finished() && clock::now().mono_ms < until + STOP_WAIT_MS {
+                while inputs.try_recv().is_ok() {}
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::engine::Hands;
 use super::input::{FetchFor, Input};
 use super::names::Names;
 use super::outgoing::Outgoing;
+use crate::core::event::PublishOutcome;
 use crate::core::types::AckIx;
 use crate::core::{CommitOrder, Event, TopicIx};
 use crate::kafka::fetch::{FetchRequest, Fetcher};
@@ -86,7 +87,7 @@ impl Hands for KafkaHands {
         });
     }
 
-    fn publish(&mut self, token: u64, record: Outgoing) {
+    fn publish(&mut self, token: u64, record: Outgoing) -> Result<(), PublishOutcome> {
         self.publisher.publish(
             token,
             &Outbound {
@@ -97,7 +98,7 @@ impl Hands for KafkaHands {
                 value: record.value,
                 headers: record.headers,
             },
-        );
+        )
     }
 
     fn commit(&mut self, orders: Vec<CommitOrder>) {

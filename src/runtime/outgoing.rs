@@ -1,10 +1,11 @@
 //! From what the core wants published to the record itself.
 
 use super::names::Names;
-use crate::core::effect::{DeadLetterPayload, Publication};
+use crate::core::effect::{DeadLetterPayload, Headers, Publication};
 use crate::core::{MsgRef, Verdict};
-use crate::ports::{OwnedHeader, OwnedRecord};
+use crate::ports::{OwnedHeader, OwnedRecord, RawHeaders};
 use crate::wire::copy::{self, DeadLetterNote, VerdictRecord};
+use crate::wire::names as wire_names;
 use crate::wire::position;
 
 /// A record to be produced.
@@ -34,6 +35,7 @@ pub fn build(
     match what {
         Publication::Copy(headers) => {
             let payload = payload.unwrap_or_else(empty);
+            let headers = &dated(headers, &payload);
             let ack_topic = names.ack_topic_of(msg.topic);
             Outgoing {
                 topic: topic.to_owned(),
@@ -59,6 +61,7 @@ pub fn build(
             payload: what,
         } => {
             let payload = payload.unwrap_or_else(empty);
+            let headers = &dated(headers, &payload);
             let note = DeadLetterNote {
                 cause: *cause,
                 reason: reason.as_deref(),
@@ -127,6 +130,24 @@ pub fn build(
 #[must_use]
 pub fn dead_letter_position(topic: &str, partition: i32, offset: i64) -> String {
     position::format(topic, partition, offset)
+}
+
+/// The original's timestamp is not kept of each message: it is that of the record, or stands in the copy's headers.
+fn dated(headers: &Headers, payload: &OwnedRecord) -> Headers {
+    let mut headers = headers.clone();
+    if headers.origin_timestamp_ms < 0 {
+        headers.origin_timestamp_ms = if payload.offset == headers.origin {
+            payload.timestamp_ms
+        } else {
+            let told = payload
+                .headers
+                .last(wire_names::ORIGIN_TIMESTAMP.as_bytes());
+            told.flatten()
+                .and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok())
+                .unwrap_or(-1)
+        };
+    }
+    headers
 }
 
 fn empty() -> OwnedRecord {

@@ -302,7 +302,7 @@ fn write_durably(
     record: &super::Outgoing,
 ) -> Result<(), PrepareError> {
     for token in (0..5).map(|n| u64::MAX - n) {
-        publisher.publish(
+        let handed_over = publisher.publish(
             token,
             &Outbound {
                 topic: record.topic.clone(),
@@ -314,7 +314,14 @@ fn write_durably(
             },
         );
         loop {
-            match inputs.recv_timeout(Duration::from_secs(60)) {
+            let input = match &handed_over {
+                Ok(()) => inputs.recv_timeout(Duration::from_secs(60)),
+                Err(outcome) => Ok(Input::Reported {
+                    token,
+                    outcome: outcome.clone(),
+                }),
+            };
+            match input {
                 Ok(Input::Reported { token: t, outcome }) if t == token => match outcome {
                     PublishOutcome::Durable(_) => return Ok(()),
                     // A birth that is written twice says the same.

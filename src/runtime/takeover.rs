@@ -107,6 +107,7 @@ pub fn take_over(
                 topic,
                 partition,
                 low,
+                born: born.map_or(0, |(s0, _)| s0),
                 log_start,
                 acks,
                 ack_log_starts: ack_log_starts.clone(),

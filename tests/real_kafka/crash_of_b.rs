@@ -21,17 +21,18 @@ fn b_is_killed_in_mid_work_and_no_message_is_lost() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "main", PARTITIONS);
     let service = Ackwarden::start(scene.config(
-        "timeout = \"5s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 20\nretry_rate = 0\n",
+        "timeout = \"20s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 20\nretry_rate = 0\n",
     ));
     // Static membership, so that a successor is at work at once; what the dead one had pulled is gone all the same.
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
         .with("--instance-id", "b")
-        .with("--work-us", "300")
+        .with("--work-us", "450")
         .with("--fill-ms", "50")
         .with("--batch", &BATCH.to_string())
         .started();
     let a = ServiceA::start(orders(&scene, MESSAGES, 2_000)).expect("service A");
-    b.kill_in_mid_work(KILLS, 1_400);
+    // No multiple of the batch, so that it dies in the middle of one.
+    b.kill_in_mid_work(KILLS, 1_470);
     let sent = a.finish().expect("service A").numbers();
     assert_eq!(sent.len() as u64, MESSAGES);
     b.wait_for("all orders are processed", secs(120), |work| {

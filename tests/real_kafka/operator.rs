@@ -110,7 +110,7 @@ fn a_timeout_changed_over_http_takes_effect_and_survives_restart_and_store() {
     );
 
     let (status, body) = service.patch(&path, &json!({"timeout": "soon"}));
-    assert_eq!(status, 400, "{body}");
+    assert_eq!(status, 422, "{body}");
     assert!(body.to_string().contains("timeout"), "{body}");
 
     service.kill9_and_start_again();

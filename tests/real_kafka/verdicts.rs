@@ -172,11 +172,11 @@ fn what_names_nothing_is_counted_kept_for_a_look_and_settles_nothing() {
         (seen >= 8.0 && count("other", "invalid") == 1.0 && count("nack", "invalid") == 1.0)
             .then_some(())
     });
-    let kept = service.get("/acks/unmatched");
-    assert!(
-        !kept.to_string().is_empty() && kept.to_string().contains("no-such-id"),
-        "{kept}"
-    );
+    // It may yet have been about a record that was not read: kept for a look once that is ruled out.
+    eventually("what matched nothing is kept for a look", secs(20), || {
+        let kept = service.get("/acks/unmatched").to_string();
+        (kept.contains("no-such-id") && kept.contains("/77/0")).then_some(())
+    });
     assert_eq!(service.unsettled(&scene.topic), 1);
     assert_eq!(scene.source().len(), 1, "garbage made it send again");
     scene.ack(&origin);

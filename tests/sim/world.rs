@@ -381,6 +381,7 @@ impl World {
                     topic: T,
                     partition: p,
                     low,
+                    born: 0,
                     log_start: 0,
                     acks: Some(acks),
                     ack_log_starts: (0..ACK_PARTITIONS).map(|a| (a, 0)).collect(),

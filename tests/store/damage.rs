@@ -159,9 +159,20 @@ fn a_file_cut_short_or_deleted_is_never_wrong_data_in_silence() {
     assert!(outcomes.refused > 0, "{outcomes:?}");
 }
 
+/// A database that was just closed: sled's own threads may hold its lock for a moment longer.
+fn reopened(path: &Path) -> sled::Db {
+    for _ in 0..100 {
+        match sled::open(path) {
+            Ok(db) => return db,
+            Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+        }
+    }
+    sled::open(path).expect("open")
+}
+
 /// Overwrites one stored value behind the store's back, in sled itself, so that sled's own checksums hold.
 fn tamper(path: &Path, change: impl Fn(&[u8], &mut Vec<u8>) -> bool) {
-    let db = sled::open(path.join("data-1")).expect("open");
+    let db = reopened(&path.join("data-1"));
     let mut changed = 0;
     for pair in db.iter() {
         let (key, value) = pair.expect("pair");
@@ -248,7 +259,7 @@ fn a_damaged_header_is_not_handed_out_and_its_remains_go() {
         assert_eq!(model.partitions.len(), 3);
         let image = model.image("orders", 1).expect("kept");
         assert_eq!((image.blocks.len(), image.details.len()), (0, 0));
-        let db = sled::open(path.join("data-1")).expect("open");
+        let db = reopened(&path.join("data-1"));
         assert!(
             db.iter()
                 .keys()
@@ -270,7 +281,7 @@ fn a_value_that_vanished_or_came_back_is_noticed() {
         store.write(&checkpoint([first])).expect("write");
         drop(store);
         let saved: Vec<_> = {
-            let db = sled::open(path.join("data-1")).expect("open");
+            let db = reopened(&path.join("data-1"));
             let pairs = db
                 .iter()
                 .flatten()
@@ -288,7 +299,7 @@ fn a_value_that_vanished_or_came_back_is_noticed() {
                 .expect("open")
                 .write(&checkpoint([second]))
                 .expect("write");
-            let db = sled::open(path.join("data-1")).expect("open");
+            let db = reopened(&path.join("data-1"));
             db.insert(&saved[0].0, &saved[0].1).expect("insert");
         }
         let partitions = SledStore::open(&path)

@@ -126,6 +126,11 @@ pub fn block(base: i64, count: u16, mark: u64) -> BlockImage {
     BlockImage {
         base,
         entries: (0..count).map(entry).collect(),
+        // Every third has an id of its own.
+        ids: (0..count)
+            .step_by(3)
+            .map(|slot| (slot, format!("id-{mark}-{slot}").into()))
+            .collect(),
     }
 }
 

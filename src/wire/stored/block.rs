@@ -1,5 +1,5 @@
 //! A block of outstanding first deliveries, in columns: slots as runs, times and lengths as differences, digests as
-//! they are. Neighbours resemble each other, so an entry takes about 12 bytes, 8 of them its digest.
+//! they are; behind them, the labels of those that have one. Neighbours resemble each other, so an entry takes about 12 bytes, 8 of them its digest.
 
 use super::StoredError;
 use super::bytes::{Reader, Writer};
@@ -7,6 +7,8 @@ use crate::core::image::{BLOCK_OFFSETS, BlockEntry, BlockImage};
 
 /// Digest, time and length of an entry take at least so many bytes.
 const ENTRY_BYTES_MIN: usize = 8 + 1 + 1;
+/// Slot and length of an id take at least so many.
+const ID_BYTES_MIN: usize = 1 + 1;
 
 /// The body of a block. Entries that are not strictly ascending, or not within the block, do not decode again.
 #[must_use]
@@ -42,6 +44,13 @@ pub fn encode_block(block: &BlockImage) -> Vec<u8> {
     }
     for entry in entries {
         w.fixed(entry.digest);
+    }
+    w.count(block.ids.len());
+    let mut slot_before = 0_u16;
+    for (slot, id) in &block.ids {
+        w.unsigned(u64::from(slot.wrapping_sub(slot_before)));
+        w.text(id);
+        slot_before = *slot;
     }
     w.into_bytes()
 }
@@ -87,12 +96,28 @@ pub fn decode_block(body: &[u8]) -> Result<BlockImage, StoredError> {
     for entry in &mut entries {
         entry.digest = r.fixed()?;
     }
+    let labelled = r.count(ID_BYTES_MIN)?;
+    if labelled > count {
+        return Err(StoredError::Malformed("more ids than entries"));
+    }
+    let mut ids = Vec::with_capacity(labelled);
+    let mut slot = 0_u16;
+    for i in 0..labelled {
+        let gap = r.narrow::<u16>()?;
+        slot = slot
+            .checked_add(gap)
+            .filter(|_| i == 0 || gap > 0)
+            .ok_or(StoredError::Malformed("ids out of order"))?;
+        if entries
+            .binary_search_by_key(&slot, |entry| entry.slot)
+            .is_err()
+        {
+            return Err(StoredError::Malformed("an id without an entry"));
+        }
+        ids.push((slot, r.text()?.into()));
+    }
     r.end()?;
-    Ok(BlockImage {
-        base,
-        entries,
-        ids: Vec::new(),
-    })
+    Ok(BlockImage { base, entries, ids })
 }
 
 #[cfg(test)]
@@ -115,10 +140,12 @@ mod tests {
         fn every_block_survives(
             base in any::<i64>(),
             entries in prop::collection::btree_map(
-                0..BLOCK_OFFSETS as u16, (any::<i64>(), any::<u32>(), any::<u64>()), 0..1024),
+                0..BLOCK_OFFSETS as u16,
+                (any::<i64>(), any::<u32>(), any::<u64>(), prop::option::weighted(0.3, "[a-zé]{1,40}")), 0..1024),
         ) {
-            let entries = entries.into_iter().map(|(slot, (seen, len, digest))| entry(slot, seen, len, digest)).collect();
-            let block = BlockImage { base, entries };
+            let ids = entries.iter().filter_map(|(slot, e)| Some((*slot, e.3.as_deref()?.into()))).collect();
+            let entries = entries.into_iter().map(|(slot, (seen, len, digest, _))| entry(slot, seen, len, digest)).collect();
+            let block = BlockImage { base, entries, ids };
             prop_assert_eq!(decode_block(&encode_block(&block)), Ok(block));
         }
     }
@@ -139,6 +166,7 @@ mod tests {
         let bytes = encode_block(&BlockImage {
             base: 4096,
             entries,
+            ids: Vec::new(),
         });
         assert!(bytes.len() <= 1024 * 14, "{} bytes", bytes.len());
     }
@@ -147,7 +175,11 @@ mod tests {
     fn entries_out_of_order_do_not_come_back_as_something_else() {
         for slots in [[5_u16, 4], [5, 5], [5, 1024], [1023, 0]] {
             let entries = slots.iter().map(|&slot| entry(slot, 1, 2, 3)).collect();
-            let bytes = encode_block(&BlockImage { base: 0, entries });
+            let bytes = encode_block(&BlockImage {
+                base: 0,
+                entries,
+                ids: Vec::new(),
+            });
             assert!(decode_block(&bytes).is_err(), "{slots:?}");
         }
     }
@@ -161,11 +193,12 @@ mod tests {
                 entry(1, 1_700_000_000_005, 118, 1),
                 entry(9, 1_699_999_999_000, 118, u64::MAX),
             ],
+            ids: vec![(1, "A-7".into()), (9, "é".into())],
         };
         let bytes = [
             0x80, 0x20, 3, 0, 1, 7, 0, 0x80, 0xa0, 0xab, 0xfe, 0xf9, 0x62, 0x0a, 0xd9, 0x0f, 0xf0,
             1, 3, 0, 8, 7, 6, 5, 4, 3, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255,
-            255, 255,
+            255, 255, 2, 1, 3, b'A', b'-', b'7', 8, 2, 0xc3, 0xa9,
         ];
         assert_eq!(encode_block(&block), bytes);
         assert_eq!(decode_block(&bytes), Ok(block));

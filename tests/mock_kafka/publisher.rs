@@ -1,0 +1,54 @@
+//! What is handed over is reported, once, for what it is.
+
+use ackwarden::core::LogPosition;
+use ackwarden::core::event::PublishOutcome;
+
+use crate::{Scene, record};
+
+#[test]
+fn a_record_is_durable_at_its_place() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    for offset in 0..3 {
+        let outcome = publishing.publish(7, &record(1, "v"));
+        let at = LogPosition::new(1, offset);
+        assert_eq!(outcome, PublishOutcome::Durable(at));
+    }
+}
+
+#[test]
+fn without_a_partition_it_is_spread_by_the_source_partition() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    for (spread, partition) in [(0, 0), (5, 1), (6, 0)] {
+        let mut out = record(0, "v");
+        out.partition = None;
+        out.spread = spread;
+        let PublishOutcome::Durable(at) = publishing.publish(1, &out) else {
+            panic!("not durable");
+        };
+        assert_eq!(at.partition, partition);
+    }
+}
+
+#[test]
+fn a_topic_that_is_not_there_is_refused_and_not_ambiguous() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    let mut out = record(0, "v");
+    out.topic = "nowhere".into();
+    out.partition = None;
+    let outcome = publishing.publish(1, &out);
+    assert!(
+        matches!(&outcome, PublishOutcome::Refused(why) if why.contains("nowhere")),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_partition_that_is_not_there_is_refused() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    let outcome = publishing.publish(1, &record(77, "v"));
+    assert!(matches!(outcome, PublishOutcome::Refused(_)), "{outcome:?}");
+}

@@ -1,0 +1,215 @@
+//! Reading by offset, and fetching single records.
+
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use ackwarden::core::types::LOG_START;
+use ackwarden::kafka::fetch::{FetchAnswer, FetchRequest, Fetcher};
+use ackwarden::kafka::reader::{Applied, Reader, RecordSink};
+use ackwarden::ports::{OwnedHeader, RawRecord};
+
+use crate::{PATIENCE, Scene, header, record};
+
+#[derive(Debug)]
+enum Seen {
+    Record {
+        partition: i32,
+        offset: i64,
+        value: Option<Vec<u8>>,
+        headers: Vec<OwnedHeader>,
+    },
+    Applied(Vec<(i32, i64)>, u64),
+    OutOfRange(i32),
+}
+
+struct Sink(Sender<Seen>);
+
+impl RecordSink for Sink {
+    fn record(&mut self, record: &RawRecord<'_>) {
+        let mut headers = Vec::new();
+        record.headers.visit(&mut |name, value| {
+            headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
+            ControlFlow::Continue(())
+        });
+        let _ = self.0.send(Seen::Record {
+            partition: record.partition,
+            offset: record.offset,
+            value: record.value.map(<[u8]>::to_vec),
+            headers,
+        });
+    }
+
+    fn end_of_batch(&mut self, applied: &[Applied], generation: u64) {
+        let positions = applied.iter().map(|a| (a.partition, a.position)).collect();
+        let _ = self.0.send(Seen::Applied(positions, generation));
+    }
+
+    fn out_of_range(&mut self, _topic: &str, partition: i32) {
+        let _ = self.0.send(Seen::OutOfRange(partition));
+    }
+}
+
+fn reader(scene: &Scene) -> (Reader, Receiver<Seen>) {
+    let (seen, sees) = channel();
+    let settings = scene.settings.reader("test");
+    let reader = Reader::spawn("test", &settings, &scene.trouble, Sink(seen)).expect("a reader");
+    (reader, sees)
+}
+
+/// Offsets of a partition that are read until it is applied up to `end`.
+fn read_to(sees: &Receiver<Seen>, partition: i32, end: i64) -> Vec<i64> {
+    let mut offsets = Vec::new();
+    loop {
+        match sees.recv_timeout(PATIENCE).expect("something is read") {
+            Seen::Record {
+                partition: p,
+                offset,
+                ..
+            } if p == partition => offsets.push(offset),
+            Seen::Applied(positions, _) if positions.contains(&(partition, end)) => {
+                return offsets;
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn headers_and_values_come_as_bytes() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    let mut out = record(0, "");
+    out.headers = vec![
+        header("a", Some(b"\xff\x00\xfe")),
+        header("a", None),
+        header("a", Some(b"")),
+    ];
+    publishing.publish(1, &out);
+    out.value = None;
+    publishing.publish(2, &out);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, LOG_START)], 3);
+    let mut values = Vec::new();
+    loop {
+        match sees.recv_timeout(PATIENCE).expect("something is read") {
+            Seen::Record { value, headers, .. } => {
+                assert_eq!(headers, out.headers);
+                values.push(value);
+            }
+            Seen::Applied(positions, generation) => {
+                assert_eq!(generation, 3);
+                if positions == [(0, 2)] {
+                    break;
+                }
+            }
+            Seen::OutOfRange(_) => panic!("out of range"),
+        }
+    }
+    assert_eq!(values, [Some(Vec::new()), None]);
+}
+
+#[test]
+fn after_a_reposition_nothing_of_the_old_position_is_handed_on() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    publishing.fill(0, 300);
+    let (reader, sees) = reader(&scene);
+    for from in [0, 250, 10, 299, 0, 120] {
+        reader.read("orders", &[(0, from)], 1);
+    }
+    assert_eq!(read_to(&sees, 0, 300).last(), Some(&299));
+    reader.read("orders", &[(0, 290)], 2);
+    let again = read_to(&sees, 0, 300);
+    assert_eq!(again, (290..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_idle_partition_is_applied_up_to_its_end() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    publishing.fill(1, 5);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(1, 5)], 1);
+    assert_eq!(read_to(&sees, 1, 5), Vec::<i64>::new());
+}
+
+#[test]
+fn an_offset_that_the_log_has_not_got_is_told_and_not_skipped() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    publishing.fill(0, 5);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 50)], 1);
+    loop {
+        match sees.recv_timeout(PATIENCE).expect("it is told") {
+            Seen::OutOfRange(0) => return,
+            Seen::Record { .. } => panic!("something else was read"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 0), (1, 0)], 1);
+    publishing.fill(0, 3);
+    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    reader.stop_reading("orders", 0);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    publishing.fill(0, 2);
+    publishing.fill(1, 2);
+    let mut other = Vec::new();
+    while other.len() < 2 {
+        match sees.recv_timeout(PATIENCE).expect("something is read") {
+            Seen::Record { partition: 0, .. } => panic!("it was stopped"),
+            Seen::Record { offset, .. } => other.push(offset),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn single_records_are_fetched_at_their_offsets_and_what_is_not_there_is_told() {
+    let scene = Scene::new();
+    let publishing = scene.publisher();
+    publishing.fill(0, 40);
+    publishing.fill(1, 3);
+    let (answers, answered) = channel();
+    let settings = scene.settings.reader("fetcher");
+    let fetcher = Fetcher::spawn(
+        &settings,
+        &scene.trouble,
+        move |token: (i32, i64), answer| {
+            let _ = answers.send((token, answer));
+        },
+    )
+    .expect("a fetcher");
+    let wanted = [(0, 39), (0, 3), (1, 2), (0, 4)];
+    for (partition, offset) in wanted {
+        fetcher.fetch(FetchRequest {
+            token: (partition, offset),
+            topic: "orders".into(),
+            partition,
+            offset,
+        });
+    }
+    for _ in wanted {
+        let ((partition, offset), answer) = answered.recv_timeout(PATIENCE).expect("an answer");
+        let FetchAnswer::Record(record) = answer else {
+            panic!("{partition}/{offset}: {answer:?}");
+        };
+        assert_eq!((record.partition, record.offset), (partition, offset));
+        assert_eq!(record.value.as_deref(), Some(offset.to_string().as_bytes()));
+    }
+    fetcher.fetch(FetchRequest {
+        token: (0, 1_000),
+        topic: "orders".into(),
+        partition: 0,
+        offset: 1_000,
+    });
+    let (_, answer) = answered.recv_timeout(PATIENCE).expect("an answer");
+    assert!(!matches!(answer, FetchAnswer::Record(_)), "{answer:?}");
+}
