@@ -29,7 +29,8 @@ use crate::ports::{ApiRequest, Refusal, Stats, Store, StoreError, StoreIdentity}
 use crate::runtime::prepare::{self, PrepareError};
 use crate::runtime::{
     AckSink, Checkpoints, Engine, EngineParts, Fetched, INPUTS_MAX, Images, Input, KafkaHands,
-    KnownState, Names, SourceSink, TopicIds, answer_asks, keep_round, refresh_counts, take_over,
+    KnownState, Look, Names, SourceSink, TopicIds, answer_asks, keep_round, refresh_counts,
+    take_over,
 };
 use crate::store::{SledStore, move_aside};
 
@@ -555,16 +556,14 @@ impl Supervisor<'_> {
         running: bool,
     ) -> Option<Vec<crate::core::Assignment>> {
         while !self.stop.is_stopped() {
-            match take_over(
-                &self.names,
-                &self.admin,
-                &self.member,
-                &self.state,
-                &self.ids,
-                &mut self.images,
-                partitions,
-                running,
-            ) {
+            let look = Look {
+                names: &self.names,
+                admin: &self.admin,
+                member: &self.member,
+                state: &self.state,
+                ids: &self.ids,
+            };
+            match take_over(&look, &mut self.images, partitions, running) {
                 Ok(assignments) => return Some(assignments),
                 Err(problem) => tracing::warn!("waiting for kafka: {problem}"),
             }

@@ -22,6 +22,8 @@ pub(super) const IN_FLIGHT_MAX: usize = 2_000;
 pub(super) const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// An ambiguous copy is published again after this, if it was not read back by then.
 const AMBIGUOUS_AGAIN_MS: i64 = 1_000;
+/// With ACKs waiting for unread records, an ambiguous copy is looked at again after this.
+const UNSEEN_AGAIN_MS: i64 = 50;
 /// For how long a settled message is remembered for a copy of it that may or may not be in the log. A stopped broker
 /// has been seen to append seven seconds late; ten minutes is far beyond any produce timeout.
 pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
@@ -256,6 +258,10 @@ impl Topic {
                 self.release(number, origin, cx, true);
                 self.wait_again(number, origin, 0, cx);
             }
+            FetchOutcome::Found { .. } if self.may_be_acked_unseen(number, origin) => {
+                self.release(number, origin, cx, true);
+                self.wait_again(number, origin, UNSEEN_AGAIN_MS, cx);
+            }
             FetchOutcome::Found { .. } => match fate {
                 Fate::Retry(cause) => self.publish_copy(number, origin, cause, cx),
                 Fate::Dead(cause) => self.publish_dead(number, origin, cause, cx),
@@ -275,6 +281,15 @@ impl Topic {
                 self.back_off(number, origin, cx);
             }
         }
+    }
+
+    /// A copy of it is about whose place is not known, and ACKs wait for records that are not read yet: one of them may
+    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else.
+    fn may_be_acked_unseen(&self, number: i32, origin: i64) -> bool {
+        self.partitions.get(&number).is_some_and(|p| {
+            let detail = p.details.get(&origin);
+            !p.early.is_empty() && detail.is_some_and(|d| d.unaccounted > 0)
+        })
     }
 
     fn wait_again(&mut self, number: i32, origin: i64, delay_ms: i64, cx: &Cx<'_>) {

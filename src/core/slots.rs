@@ -104,8 +104,8 @@ struct Block {
     dirty: bool,
     /// A checkpoint holds it.
     written: bool,
-    /// Labels of first deliveries whose id is not their position; allocated with the first.
-    ids: Option<Box<BTreeMap<u16, Box<str>>>>,
+    /// Labels of first deliveries whose id is not their position; an empty map owns no heap.
+    ids: BTreeMap<u16, Box<str>>,
 }
 
 impl Block {
@@ -167,8 +167,7 @@ impl Slots {
 
     pub fn id(&self, offset: i64) -> Option<&str> {
         let (base, i) = split(offset);
-        let ids = self.blocks.get(&base)?.ids.as_ref()?;
-        ids.get(&i).map(|id| &**id)
+        self.blocks.get(&base)?.ids.get(&i).map(|id| &**id)
     }
 
     /// Puts a slot; one that is there already is replaced.
@@ -184,7 +183,7 @@ impl Slots {
                 first_hint: 0,
                 dirty: false,
                 written: false,
-                ids: None,
+                ids: BTreeMap::new(),
             }
         });
         let was = block.slot(i);
@@ -204,7 +203,7 @@ impl Slots {
         }
         block.dirty = true;
         if let Some(id) = id {
-            block.ids.get_or_insert_default().insert(i, id);
+            block.ids.insert(i, id);
         }
     }
 
@@ -217,7 +216,7 @@ impl Slots {
             Body::Dense(dense) => dense.marks[usize::from(i)] = VACANT,
             Body::Sparse(slots) => slots.retain(|(at, _)| *at != i),
         }
-        let id = block.ids.as_mut().and_then(|ids| ids.remove(&i));
+        let id = block.ids.remove(&i);
         block.live -= 1;
         self.live -= 1;
         block.dirty = true;
@@ -331,7 +330,7 @@ impl Slots {
             let mut from = 0;
             while let Some((i, slot)) = block.next(from) {
                 if slot.mark == Mark::First {
-                    let id = block.ids.as_ref().and_then(|ids| ids.get(&i).cloned());
+                    let id = block.ids.get(&i).cloned();
                     entries.push((i, slot, id));
                 }
                 from = i + 1;

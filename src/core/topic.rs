@@ -322,10 +322,8 @@ impl Topic {
             }
             let sent = detail.unaccounted_from..=detail.pending_attempt;
             let in_flight = detail.unaccounted > 0 && sent.contains(&mark.attempt);
-            let predecessors = replays
-                && mark.attempt == detail.attempt + 1
-                && detail.unaccounted == 0
-                && !detail.is_settled();
+            let predecessors =
+                replays && mark.attempt == detail.attempt + 1 && !detail.is_settled();
             if !in_flight && !predecessors {
                 return false;
             }

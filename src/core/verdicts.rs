@@ -139,12 +139,8 @@ impl Topic {
             [one] => self.apply_bound(one.partition, one.offset, bound, ack, extra, cx),
             _ => {
                 let settles = matches!(extra.verdict, Verdict::Ack | Verdict::OperatorAck);
-                if settles && (self.policy.same_id == SameId::OneMessage || self.are_equal(&found))
+                if self.policy.same_id == SameId::OneMessage || (settles && self.are_equal(&found))
                 {
-                    for at in found {
-                        self.apply_bound(at.partition, at.offset, bound, ack, extra, cx);
-                    }
-                } else if self.policy.same_id == SameId::OneMessage {
                     for at in found {
                         self.apply_bound(at.partition, at.offset, bound, ack, extra, cx);
                     }

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::engine::{Engine, Submitted};
+use super::engine::{Engine, PayloadCall, Submitted};
 use super::input::FetchFor;
 use super::state::{StateWrite, Wish};
 use crate::clock;
@@ -131,8 +131,8 @@ impl Engine {
             return;
         };
         self.next_token += 1;
-        self.payload_calls
-            .insert(self.next_token, (reply, (len, digest)));
+        let call = PayloadCall { reply, len, digest };
+        self.payload_calls.insert(self.next_token, call);
         let name = self.names.topic(topic).to_owned();
         let purpose = FetchFor::Api(self.next_token);
         self.hands.fetch(purpose, &name, at.partition, offset);

@@ -71,6 +71,13 @@ pub(super) enum Submitted {
     State(super::state::StateWrite),
 }
 
+/// A user who waits for a payload, and what it must be: length and digest.
+pub(super) struct PayloadCall {
+    pub reply: oneshot::Sender<Result<OwnedRecord, Refusal>>,
+    pub len: u32,
+    pub digest: u64,
+}
+
 pub struct Engine {
     pub(super) names: Names,
     pub(super) coordinator: Coordinator,
@@ -87,8 +94,7 @@ pub struct Engine {
     dead_letters: HashMap<MsgRef, String>,
     pub(super) next_token: u64,
     pub(super) operators: HashMap<u64, oneshot::Sender<OperatorReply>>,
-    pub(super) payload_calls:
-        HashMap<u64, (oneshot::Sender<Result<OwnedRecord, Refusal>>, (u32, u64))>,
+    pub(super) payload_calls: HashMap<u64, PayloadCall>,
     pub(super) state: super::state::KnownState,
     effects: Vec<Effect>,
     /// Reports of what could not even be submitted.
@@ -334,8 +340,9 @@ impl Engine {
     fn fetched(&mut self, purpose: FetchFor, result: Fetched) {
         let msg = match purpose {
             FetchFor::Api(call) => {
-                if let Some((reply, (len, wanted))) = self.payload_calls.remove(&call) {
-                    let _ = reply.send(match result {
+                if let Some(call) = self.payload_calls.remove(&call) {
+                    let (len, wanted) = (call.len, call.digest);
+                    let _ = call.reply.send(match result {
                         Fetched::Record(record) => {
                             verified(*record, len, wanted).map_err(Refusal::PayloadGone)
                         }

@@ -26,4 +26,4 @@ pub use names::Names;
 pub use outgoing::Outgoing;
 pub use sinks::{AckSink, SourceSink};
 pub use state::{KnownState, state_record};
-pub use takeover::{Images, take_over};
+pub use takeover::{Images, Look, take_over};

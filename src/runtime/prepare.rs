@@ -70,12 +70,14 @@ pub fn wait_for_kafka(
     }
 }
 
-struct StateSink {
-    records: Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>,
-    batches: std::sync::mpsc::Sender<StateBatch>,
-}
+/// Key and value.
+type KeyValue = (Option<Vec<u8>>, Option<Vec<u8>>);
 
-type StateBatch = (Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>, i64);
+struct StateSink {
+    records: Vec<KeyValue>,
+    /// Records, and the position behind them.
+    batches: std::sync::mpsc::Sender<(Vec<KeyValue>, i64)>,
+}
 
 impl RecordSink for StateSink {
     fn record(&mut self, record: &RawRecord<'_>) {

@@ -18,21 +18,34 @@ use crate::wire::commit::{CommitMeta, decode, encode};
 /// What the store had, by topic and partition; each is taken once.
 pub type Images = HashMap<(String, i32), PartitionImage>;
 
+/// Where things are looked up.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    pub names: &'a Names,
+    pub admin: &'a Admin,
+    pub member: &'a Member,
+    pub state: &'a KnownState,
+    pub ids: &'a TopicIds,
+}
+
 /// Looks everything up. Partitions that are tracked for the first time are committed at their birth, before anything of
 /// them is read.
 ///
 /// # Errors
 /// Kafka did not answer: try again.
 pub fn take_over(
-    names: &Names,
-    admin: &Admin,
-    member: &Member,
-    state: &KnownState,
-    ids: &TopicIds,
+    look: &Look<'_>,
     images: &mut Images,
     partitions: &[(String, i32)],
     running: bool,
 ) -> Result<Vec<Assignment>, KafkaProblem> {
+    let Look {
+        names,
+        admin,
+        member,
+        state,
+        ids,
+    } = *look;
     let mut assignments = Vec::new();
     let mut first_commits: Vec<CommitRecord> = Vec::new();
     let committed = if partitions.is_empty() {

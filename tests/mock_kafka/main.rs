@@ -1,6 +1,8 @@
 //! The Kafka adapters on librdkafka's mock cluster: quick, and without a JDK. What the mock lacks (topic configurations,
 //! transactions, ListOffsets by time, fencing) is tested on a real broker in `tests/real_kafka`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod member;
 mod publisher;
 mod reader;
@@ -28,7 +30,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    pub fn start() -> Self {
         let cluster = MockCluster::new(1).expect("a mock cluster");
         cluster.create_topic("orders", 2, 1).expect("a topic");
         let config = KafkaConfig {

@@ -9,7 +9,7 @@ use crate::{PATIENCE, Scene};
 
 #[test]
 fn a_member_is_assigned_commits_and_finds_its_metadata_again() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let (events, happened) = channel();
     let settings = scene.settings.member("one");
     let member = Member::spawn(&settings, &["orders"], &scene.trouble, events).expect("a member");
@@ -43,7 +43,7 @@ fn a_member_is_assigned_commits_and_finds_its_metadata_again() {
 
 #[test]
 fn ends_are_told_of_all_partitions_and_a_missing_topic_is_missing() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     scene.publisher().fill(1, 4);
     let settings = scene.settings.admin();
     let admin = Admin::new("admin", &settings, &scene.trouble, Broker::Embedded).expect("admin");

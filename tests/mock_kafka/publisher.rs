@@ -7,7 +7,7 @@ use crate::{Scene, record};
 
 #[test]
 fn a_record_is_durable_at_its_place() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     for offset in 0..3 {
         let outcome = publishing.publish(7, &record(1, "v"));
@@ -18,7 +18,7 @@ fn a_record_is_durable_at_its_place() {
 
 #[test]
 fn without_a_partition_it_is_spread_by_the_source_partition() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     for (spread, partition) in [(0, 0), (5, 1), (6, 0)] {
         let mut out = record(0, "v");
@@ -33,7 +33,7 @@ fn without_a_partition_it_is_spread_by_the_source_partition() {
 
 #[test]
 fn a_topic_that_is_not_there_is_refused_and_not_ambiguous() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     let mut out = record(0, "v");
     out.topic = "nowhere".into();
@@ -47,7 +47,7 @@ fn a_topic_that_is_not_there_is_refused_and_not_ambiguous() {
 
 #[test]
 fn a_partition_that_is_not_there_is_refused() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     let outcome = publishing.publish(1, &record(77, "v"));
     assert!(matches!(outcome, PublishOutcome::Refused(_)), "{outcome:?}");

@@ -76,7 +76,7 @@ fn read_to(sees: &Receiver<Seen>, partition: i32, end: i64) -> Vec<i64> {
 
 #[test]
 fn headers_and_values_come_as_bytes() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     let mut out = record(0, "");
     out.headers = vec![
@@ -110,7 +110,7 @@ fn headers_and_values_come_as_bytes() {
 
 #[test]
 fn after_a_reposition_nothing_of_the_old_position_is_handed_on() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(0, 300);
     let (reader, sees) = reader(&scene);
@@ -125,7 +125,7 @@ fn after_a_reposition_nothing_of_the_old_position_is_handed_on() {
 
 #[test]
 fn an_idle_partition_is_applied_up_to_its_end() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(1, 5);
     let (reader, sees) = reader(&scene);
@@ -135,7 +135,7 @@ fn an_idle_partition_is_applied_up_to_its_end() {
 
 #[test]
 fn an_offset_that_the_log_has_not_got_is_told_and_not_skipped() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(0, 5);
     let (reader, sees) = reader(&scene);
@@ -151,7 +151,7 @@ fn an_offset_that_the_log_has_not_got_is_told_and_not_skipped() {
 
 #[test]
 fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     let (reader, sees) = reader(&scene);
     reader.read("orders", &[(0, 0), (1, 0)], 1);
@@ -173,7 +173,7 @@ fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
 
 #[test]
 fn single_records_are_fetched_at_their_offsets_and_what_is_not_there_is_told() {
-    let scene = Scene::new();
+    let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(0, 40);
     publishing.fill(1, 3);
