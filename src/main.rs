@@ -143,9 +143,9 @@ fn check(args: &ConfigArgs) -> u8 {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    let _ = loaded;
-    eprintln!("ackwarden check: not built yet");
-    exit::USAGE
+    let report = ackwarden::cli::check::check(&loaded.config, &loaded.warnings);
+    print!("{}", report.text());
+    report.code()
 }
 
 /// The service, as the demo plays it.

@@ -1,4 +1,5 @@
 //! The command line.
 
 pub mod args;
+pub mod check;
 pub mod healthcheck;

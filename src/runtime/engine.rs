@@ -14,6 +14,7 @@ use super::names::Names;
 use super::outgoing::{self, Outgoing};
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
+use crate::core::image::PartitionHeader;
 use crate::core::types::AckIx;
 use crate::core::view::OperatorReply;
 use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
@@ -99,7 +100,31 @@ pub struct Engine {
     effects: Vec<Effect>,
     /// Reports of what could not even be submitted.
     refused: Vec<(u64, PublishOutcome)>,
+    written: Written,
     was_ready: bool,
+}
+
+/// The headers of the last checkpoint: one that says nothing new is not written, so that an idle service leaves the disk
+/// alone.
+#[derive(Default)]
+struct Written(HashMap<(String, i32), PartitionHeader>);
+
+impl Written {
+    fn says_more(&mut self, delta: &PartitionDelta) -> bool {
+        let header = PartitionHeader {
+            // Ages are kept as times: when nothing else changed, this does not either.
+            taken_wall_ms: 0,
+            ..delta.header.clone()
+        };
+        let last = self
+            .0
+            .insert((delta.topic.clone(), delta.partition), header.clone());
+        delta.replace
+            || !delta.blocks.is_empty()
+            || !delta.details.is_empty()
+            || !delta.details_gone.is_empty()
+            || last != Some(header)
+    }
 }
 
 impl Engine {
@@ -130,6 +155,7 @@ impl Engine {
             state: parts.state,
             effects: Vec::new(),
             refused: Vec::new(),
+            written: Written::default(),
             was_ready: false,
         }
     }
@@ -394,9 +420,8 @@ impl Engine {
         }
         let every = self.names.config.store.checkpoint_interval.as_millis();
         self.next_checkpoint_ms = now.mono_ms + u64::try_from(every).unwrap_or(1_000);
-        let partitions: Vec<PartitionDelta> = self
-            .coordinator
-            .take_checkpoint(now)
+        let changes = self.coordinator.take_checkpoint(now);
+        let partitions: Vec<PartitionDelta> = changes
             .into_iter()
             .map(|(topic, partition, change)| PartitionDelta {
                 topic: self.names.topic(topic).to_owned(),
@@ -407,6 +432,7 @@ impl Engine {
                 details_gone: change.details_gone,
                 replace: change.replace,
             })
+            .filter(|delta: &PartitionDelta| self.written.says_more(delta))
             .collect();
         if partitions.is_empty() {
             return;

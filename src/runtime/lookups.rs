@@ -18,6 +18,9 @@ use crate::kafka::publisher::PartitionCounts;
 /// How often metadata, lag and retention are looked at.
 const ROUND: Duration = Duration::from_secs(10);
 
+/// A topic's retention is looked up every so many rounds: hardly anybody changes it, and it takes a client of its own.
+const RETENTION_EVERY: u64 = 30;
+
 /// Answers the core's questions until the engine is gone.
 pub fn answer_asks(names: &Names, admin: &Admin, asks: &Receiver<Ask>, inputs: &SyncSender<Input>) {
     while let Ok(ask) = asks.recv() {
@@ -82,8 +85,14 @@ pub fn keep_round(
     lost: &Receiver<OutOfRange>,
     inputs: &SyncSender<Input>,
 ) {
-    loop {
-        if look_round(names, admin, counts, inputs).is_err() {
+    let mut retention = vec![None; names.config.topics.len()];
+    for round in 0_u64.. {
+        if round % RETENTION_EVERY == 0 {
+            for (topic, kept) in names.config.topics.iter().zip(&mut retention) {
+                *kept = retention_ms(admin, &topic.name);
+            }
+        }
+        if look_round(names, admin, counts, &retention, inputs).is_err() {
             return;
         }
         let wait = match lost.recv_timeout(ROUND) {
@@ -160,14 +169,20 @@ fn tell_lost(
     Ok(())
 }
 
+/// `None`: without end, or it cannot be told.
+fn retention_ms(admin: &Admin, topic: &str) -> Option<i64> {
+    let config = admin.topic_config(topic).ok()?;
+    config.retention_ms.filter(|ms| *ms >= 0)
+}
+
 fn look_round(
     names: &Names,
     admin: &Admin,
     counts: &PartitionCounts,
+    retention: &[Option<i64>],
     inputs: &SyncSender<Input>,
 ) -> Result<(), Gone> {
     let mut source_ends = Vec::new();
-    let mut retention_ms = Vec::new();
     for (i, topic) in names.config.topics.iter().enumerate() {
         let mut ends = Vec::new();
         if let Ok(found) = admin.topic(&topic.name) {
@@ -184,19 +199,13 @@ fn look_round(
                 .unwrap_or_default();
         }
         source_ends.push(ends);
-        let retention = admin
-            .topic_config(&topic.name)
-            .ok()
-            .and_then(|config| config.retention_ms)
-            .filter(|ms| *ms >= 0);
-        retention_ms.push(retention);
     }
     refresh_counts(names, admin, counts);
     send(
         inputs,
         Input::Lag {
             source_ends,
-            retention_ms,
+            retention_ms: retention.to_vec(),
         },
     )
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod broker_faults;
+mod check;
 mod crash_of_b;
 mod crash_of_coordinator;
 mod dead_letters;

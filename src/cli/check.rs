@@ -1,0 +1,303 @@
+//! `ackwarden check`: looks at everything that a configuration names on the brokers, changes nothing, and says what is
+//! wrong, where, and what to do. What a broker cannot or may not tell is a warning, never a failure.
+
+use std::fmt::Write as _;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use super::args::exit;
+use crate::clock;
+use crate::config::{Config, TopicConfig};
+use crate::core::Policy;
+use crate::kafka::KafkaProblem;
+use crate::kafka::admin::{Admin, Broker, TopicConfigInfo, TopicInfo};
+use crate::kafka::settings::ClientSettings;
+use crate::kafka::trouble::Trouble;
+
+/// A broker that does not answer is waited for no longer than this.
+const REACH_WITHIN: Duration = Duration::from_secs(12);
+
+/// What was found; printed line by line.
+#[derive(Debug, Default)]
+pub struct Report {
+    lines: String,
+    failures: usize,
+    warnings: usize,
+}
+
+impl Report {
+    fn ok(&mut self, what: &str) {
+        let _ = writeln!(self.lines, "ok    {what}");
+    }
+
+    fn warn(&mut self, what: &str) {
+        self.warnings += 1;
+        let _ = writeln!(self.lines, "warn  {what}");
+    }
+
+    fn fail(&mut self, what: &str) {
+        self.failures += 1;
+        let _ = writeln!(self.lines, "FAIL  {what}");
+    }
+
+    /// All lines, and a last one that counts.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!(
+            "{}{} failures, {} warnings\n",
+            self.lines, self.failures, self.warnings
+        )
+    }
+
+    /// The exit code: only failures count.
+    #[must_use]
+    pub const fn code(&self) -> u8 {
+        if self.failures == 0 {
+            exit::OK
+        } else {
+            exit::FAILED
+        }
+    }
+}
+
+/// Checks all of it.
+#[must_use]
+pub fn check(config: &Config, warnings: &[String]) -> Report {
+    let mut report = Report::default();
+    report.ok("the configuration is valid");
+    for warning in warnings {
+        report.warn(warning);
+    }
+    check_port(config, &mut report);
+    let settings = ClientSettings::new(&config.kafka);
+    let trouble = Trouble::default();
+    let admin = match Admin::new("check", &settings.admin(), &trouble, Broker::Kafka) {
+        Ok(admin) => admin,
+        Err(problem) => {
+            report.fail(&problem.to_string());
+            return report;
+        }
+    };
+    if !reach(&admin, config, &mut report) {
+        return report;
+    }
+    check_state_topic(&admin, config, &mut report);
+    for topic in &config.topics {
+        check_topic(&admin, topic, &mut report);
+    }
+    report
+}
+
+fn check_port(config: &Config, report: &mut Report) {
+    let listen = config.http.listen;
+    match TcpListener::bind(listen) {
+        Ok(_) => report.ok(&format!("http.listen {listen} is free")),
+        Err(error) => report.warn(&format!(
+            "http.listen {listen}: {error}: if it is not the service itself that runs there, set another port"
+        )),
+    }
+}
+
+fn reach(admin: &Admin, config: &Config, report: &mut Report) -> bool {
+    let brokers = &config.kafka.brokers;
+    let began = clock::instant();
+    loop {
+        let problem = match admin.reach() {
+            Ok(()) => {
+                let id = admin.cluster_id().unwrap_or_else(|| "?".to_owned());
+                report.ok(&format!("kafka at {brokers} answers (cluster {id})"));
+                return true;
+            }
+            Err(problem) => problem,
+        };
+        if began.elapsed() > REACH_WITHIN {
+            report.fail(&format!("kafka at {brokers}: {problem}"));
+            return false;
+        }
+    }
+}
+
+/// A topic and its configuration; what goes wrong is said.
+fn look(
+    admin: &Admin,
+    name: &str,
+    report: &mut Report,
+) -> Option<(TopicInfo, Option<TopicConfigInfo>)> {
+    let info = match admin.topic(name) {
+        Ok(info) => info?,
+        Err(problem @ KafkaProblem::Refused(_)) => {
+            report.fail(&problem.to_string());
+            return None;
+        }
+        Err(problem) => {
+            report.warn(&format!("the topic {name} cannot be checked: {problem}"));
+            return None;
+        }
+    };
+    let config = match admin.topic_config(name) {
+        Ok(config) => Some(config),
+        Err(problem) => {
+            report.warn(&format!(
+                "the configuration of {name} cannot be checked: {problem}: give the user DESCRIBE_CONFIGS on it"
+            ));
+            None
+        }
+    };
+    Some((info, config))
+}
+
+fn check_state_topic(admin: &Admin, config: &Config, report: &mut Report) {
+    let name = &config.kafka.state_topic;
+    match look(admin, name, report) {
+        None => report.ok(&format!("the state topic {name} will be created")),
+        Some((info, found)) => {
+            if info.partitions.len() != 1 {
+                report.fail(&format!(
+                    "the state topic {name} has {} partitions: it needs one, so that its order holds. Name another in \
+                     kafka.state_topic",
+                    info.partitions.len()
+                ));
+            }
+            match found {
+                Some(found) if !found.compacted => report.fail(&format!(
+                    "the state topic {name} is not compacted: what users change would be forgotten with its \
+                     retention. Set cleanup.policy=compact"
+                )),
+                _ => report.ok(&format!("the state topic {name}")),
+            }
+        }
+    }
+}
+
+fn check_topic(admin: &Admin, topic: &TopicConfig, report: &mut Report) {
+    let source = look(admin, &topic.name, report);
+    let acks = look(admin, &topic.ack_topic, report);
+    let name = &topic.name;
+    match &source {
+        None => report.warn(&format!(
+            "the source topic {name} does not exist: it is followed from its first record when it appears"
+        )),
+        Some((info, _)) => {
+            report.ok(&format!("the source topic {name}: {} partitions", info.partitions.len()));
+            warn_of_one_replica(name, info, report);
+        }
+    }
+    match &acks {
+        None => report.warn(&format!(
+            "the ack topic {} does not exist: messages are tracked and none is retried until it does. \
+             kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy=delete",
+            topic.ack_topic,
+            topic.ack_topic,
+            source.as_ref().map_or(1, |(info, _)| info.partitions.len())
+        )),
+        Some((info, _)) => {
+            report.ok(&format!(
+                "the ack topic {}: {} partitions",
+                topic.ack_topic,
+                info.partitions.len()
+            ));
+            warn_of_one_replica(&topic.ack_topic, info, report);
+        }
+    }
+    let source = source.and_then(|(_, config)| config);
+    let acks = acks.and_then(|(_, config)| config);
+    if source.as_ref().is_some_and(|c| c.compacted) {
+        report.fail(&format!(
+            "the source topic {name} is compacted: a retry in place would be put over a newer value of its key. Track a \
+             topic with cleanup.policy=delete"
+        ));
+    }
+    if acks.as_ref().is_some_and(|c| c.compacted) {
+        report.fail(&format!(
+            "the ack topic {} is compacted: an ACK that is still needed could be removed. Set cleanup.policy=delete",
+            topic.ack_topic
+        ));
+    }
+    check_retention(topic, source.as_ref(), acks.as_ref(), report);
+    check_dead_letter(admin, topic, source.as_ref(), report);
+}
+
+fn warn_of_one_replica(name: &str, info: &TopicInfo, report: &mut Report) {
+    if info.replication == 1 {
+        report.warn(&format!(
+            "{name} has one replica: with its broker, its records are gone, and no coordinator can bring them back"
+        ));
+    }
+}
+
+fn bounded(ms: Option<i64>) -> i64 {
+    ms.filter(|ms| *ms >= 0).unwrap_or(i64::MAX)
+}
+
+fn check_retention(
+    topic: &TopicConfig,
+    source: Option<&TopicConfigInfo>,
+    acks: Option<&TopicConfigInfo>,
+    report: &mut Report,
+) {
+    let Some(source) = source else { return };
+    let kept = bounded(source.retention_ms);
+    if let Some(acks) = acks
+        && bounded(acks.retention_ms) < kept
+    {
+        report.warn(&format!(
+            "the ack topic {} keeps its records for a shorter time than {}: ACKs could be gone while their messages are \
+             still tracked. Raise its retention.ms to at least {kept}",
+            topic.ack_topic, topic.name
+        ));
+    }
+    let longest = longest_wait_ms(&topic.policy);
+    if u64::try_from(kept).unwrap_or(u64::MAX) < longest {
+        report.warn(&format!(
+            "{} keeps its records for {kept} ms, and the waits of one attempt may take {longest} ms: a message could be \
+             gone before it is sent again. Raise its retention.ms, or lower timeout and timeout_max",
+            topic.name
+        ));
+    }
+}
+
+/// The longest wait of any one attempt: each copy is a new record, so only one wait lies between record and retry.
+fn longest_wait_ms(policy: &Policy) -> u64 {
+    policy
+        .timeout_max_ms
+        .max(policy.timeout_ms)
+        .max(policy.delay_max_ms)
+}
+
+fn check_dead_letter(
+    admin: &Admin,
+    topic: &TopicConfig,
+    source: Option<&TopicConfigInfo>,
+    report: &mut Report,
+) {
+    let Some(name) = topic.policy.dead_letter.as_deref() else {
+        report.warn(&format!(
+            "{} has no dead-letter topic: exhausted messages are parked, and hold the low-water mark back",
+            topic.name
+        ));
+        return;
+    };
+    match look(admin, name, report) {
+        None => report.warn(&format!(
+            "the dead-letter topic {name} does not exist: exhausted messages stay, visible, until it does. Create it"
+        )),
+        Some((_, found)) => {
+            report.ok(&format!("the dead-letter topic {name}"));
+            let limit = |c: &TopicConfigInfo| c.max_message_bytes;
+            if let (Some(theirs), Some(ours)) =
+                (found.as_ref().and_then(limit), source.and_then(limit))
+                && theirs < ours
+            {
+                report.warn(&format!(
+                    "the dead-letter topic {name} takes records of {theirs} bytes at most, the source of {ours}: larger \
+                     ones lose their value there. Raise its max.message.bytes, with some room for headers"
+                ));
+            }
+            if found.is_some_and(|c| c.compacted) {
+                report.warn(&format!(
+                    "the dead-letter topic {name} is compacted: of several dead letters with one key, one is kept"
+                ));
+            }
+        }
+    }
+}
