@@ -1,5 +1,4 @@
-//! That the pages are true, as far as a program can tell: what they show exists, what exists is shown, and the code keeps
-//! to the directions that they give.
+//! That the pages are true, as far as a program can tell: what they show exists, and what exists is shown.
 
 #![allow(
     clippy::unwrap_used,
@@ -244,47 +243,4 @@ fn every_metric_that_a_page_names_is_one() {
             }
         }
     }
-}
-
-#[test]
-fn dependencies_go_from_left_to_right() {
-    let libraries = ["serde", "rdkafka", "sled::", "tokio", "axum"];
-    let shells = |names: &[&str]| names.iter().map(|n| format!("crate::{n}")).collect();
-    let rules: [(&str, Vec<String>); 5] = [
-        (
-            "src/core",
-            [
-                libraries.map(str::to_owned).to_vec(),
-                shells(&[
-                    "wire", "ports", "config", "store", "kafka", "http", "runtime", "app", "clock",
-                ]),
-            ]
-            .concat(),
-        ),
-        (
-            "src/wire",
-            shells(&["store", "kafka", "http", "runtime", "app"]),
-        ),
-        (
-            "src/store",
-            shells(&["config", "kafka", "http", "runtime", "app"]),
-        ),
-        ("src/kafka", shells(&["store", "http", "runtime", "app"])),
-        ("src/http", shells(&["store", "kafka", "runtime", "app"])),
-    ];
-    let mut broken = Vec::new();
-    for (folder, forbidden) in rules {
-        for file in files(folder, ".rs") {
-            let source = read(&file);
-            let code = source
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            for line in code {
-                if let Some(what) = forbidden.iter().find(|f| line.contains(f.as_str())) {
-                    broken.push(format!("{file} uses {what}: {}", line.trim()));
-                }
-            }
-        }
-    }
-    assert!(broken.is_empty(), "{broken:#?}");
 }
