@@ -1,0 +1,271 @@
+//! Drives a coordinator by hand, in fake time: one topic, one source partition, one ACK partition.
+
+use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::view::{Lookup, MessageDetail, State};
+use ackwarden::core::{
+    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
+    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
+    TopicIx, TopicSettings, Verdict,
+};
+
+pub const T: TopicIx = TopicIx(0);
+
+pub struct Driver {
+    pub core: Coordinator,
+    pub now_ms: u64,
+    pub source_end: i64,
+    pub ack_end: i64,
+    generation: u64,
+    /// What is submitted and not reported yet.
+    pub published: Vec<Publish>,
+    pub committed: Option<(i64, Vec<(i32, i64)>)>,
+}
+
+pub fn policy() -> Policy {
+    Policy {
+        timeout_ms: 1_000,
+        backoff: 1.0,
+        jitter: 0.0,
+        max_attempts: 3,
+        nack_delay_ms: 100,
+        dead_letter: Some("dlq".into()),
+        retry_rate: 0,
+        ..Policy::default()
+    }
+}
+
+impl Driver {
+    pub fn start(policy: Policy) -> Self {
+        let mut driver = Self::new(policy);
+        driver.assign(0, 0);
+        driver
+    }
+
+    pub fn new(policy: Policy) -> Self {
+        let settings = TopicSettings {
+            name: "orders".into(),
+            ack: AckIx(0),
+            ack_name: "orders-acks".into(),
+            policy,
+        };
+        let limits = CoreLimits {
+            max_outstanding: 1_000,
+            settled_max: 100,
+            settled_retention_ms: 3_600_000,
+            commit_every_ms: 10,
+        };
+        Self {
+            core: Coordinator::new(vec![settings], limits, 1),
+            now_ms: 1,
+            source_end: 0,
+            ack_end: 0,
+            generation: 0,
+            published: Vec::new(),
+            committed: None,
+        }
+    }
+
+    /// From (low, E = 0), with the source's log beginning at `log_start`.
+    pub fn assign(&mut self, low: i64, log_start: i64) {
+        self.handle(Event::Assigned(vec![Assignment {
+            topic: T,
+            partition: 0,
+            low,
+            born: 0,
+            log_start,
+            acks: Some(vec![(0, 0)]),
+            ack_log_starts: vec![(0, 0)],
+            appeared: false,
+            recreated: None,
+            image: None,
+        }]));
+        self.pass(500);
+    }
+
+    pub fn handle(&mut self, event: Event) {
+        let now = Now {
+            mono_ms: self.now_ms,
+            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
+        };
+        let mut effects = Vec::new();
+        self.core.handle_event(event, now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::ReadSource { from, .. } if from <= self.source_end => {
+                    let applied = vec![(T, 0, self.source_end)];
+                    self.handle(Event::SourceBatch(SourceBatch {
+                        records: Vec::new(),
+                        applied,
+                    }));
+                }
+                Effect::ReadAcks { generation, .. } => {
+                    self.generation = generation;
+                    self.acks_read(Vec::new());
+                }
+                Effect::AskAckEnds { ack, round } => {
+                    let answer = Ok(vec![(0, self.ack_end)]);
+                    self.handle(Event::AckEnds { ack, round, answer });
+                }
+                Effect::AskFence { topic, round } => {
+                    let answer = Ok(Fence {
+                        ack_ends: vec![(0, self.ack_end)],
+                        source_ends: vec![(0, self.source_end)],
+                    });
+                    self.handle(Event::Fence {
+                        topic,
+                        round,
+                        answer,
+                    });
+                }
+                Effect::FetchPayload { msg, .. } => self.handle(Event::Fetched {
+                    msg,
+                    outcome: FetchOutcome::Found { size_bytes: 1 },
+                }),
+                Effect::Publish(publish) => self.published.push(publish),
+                Effect::Commit(orders) => {
+                    for order in orders {
+                        self.committed = Some((order.low, order.acks));
+                        self.handle(Event::Committed {
+                            topic: T,
+                            partition: 0,
+                            low: order.low,
+                            outcome: Ok(()),
+                        });
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Time passes, in steps.
+    pub fn pass(&mut self, ms: u64) {
+        let until = self.now_ms + ms;
+        while self.now_ms < until {
+            self.now_ms += 10;
+            self.handle(Event::Tick);
+        }
+    }
+
+    /// A record comes, and is read.
+    pub fn message(&mut self, id: Option<&str>, digest: u64) -> i64 {
+        self.record(digest, |extra| extra.id = id.map(Into::into))
+    }
+
+    pub fn record(&mut self, digest: u64, with: impl FnOnce(&mut SourceExtra)) -> i64 {
+        let mut extra = SourceExtra::default();
+        with(&mut extra);
+        let offset = self.source_end;
+        self.source_end += 1;
+        self.handle(Event::SourceBatch(SourceBatch {
+            records: vec![SourceRecord {
+                topic: T,
+                partition: 0,
+                offset,
+                timestamp_ms: self.now_ms as i64,
+                len: 5,
+                digest,
+                extra: (extra != SourceExtra::default()).then(|| Box::new(extra)),
+            }],
+            applied: vec![(T, 0, offset + 1)],
+        }));
+        offset
+    }
+
+    pub fn say(&mut self, target: AckTarget, verdict: Verdict, attempt: Option<u32>) {
+        let at = LogPosition::new(0, self.ack_end);
+        self.ack_end += 1;
+        let extra = (verdict != Verdict::Ack || attempt.is_some()).then(|| {
+            Box::new(AckExtra {
+                verdict,
+                attempt,
+                ..AckExtra::default()
+            })
+        });
+        self.acks_read(vec![AckRecord { at, target, extra }]);
+    }
+
+    fn acks_read(&mut self, records: Vec<AckRecord>) {
+        self.handle(Event::AckBatch(AckBatch {
+            ack: AckIx(0),
+            records,
+            applied: vec![(0, self.ack_end)],
+            generation: self.generation,
+        }));
+    }
+
+    pub fn ack(&mut self, offset: i64) {
+        self.say(at(offset), Verdict::Ack, None);
+    }
+
+    pub fn ack_id(&mut self, id: &str) {
+        let target = AckTarget::Id {
+            topic: T,
+            id: id.into(),
+        };
+        self.say(target, Verdict::Ack, None);
+    }
+
+    /// The oldest copy submitted is durable; it is read back unless `unread`.
+    pub fn copy_lands(&mut self) -> i64 {
+        let publish = self.published.remove(0);
+        let Publication::Copy(headers) = publish.what else {
+            panic!("no copy: {publish:?}");
+        };
+        let offset = self.source_end;
+        let digest = self.found(publish.msg.origin).message.size_bytes;
+        assert_eq!(digest, 5);
+        self.handle(Event::Published {
+            msg: publish.msg,
+            sequence: publish.sequence,
+            outcome: PublishOutcome::Durable(LogPosition::new(0, offset)),
+        });
+        self.record(7, |extra| {
+            extra.copy = Some(ackwarden::core::CopyMark {
+                by_us: true,
+                attempt: headers.attempt,
+                origin: headers.origin,
+                origin_timestamp_ms: headers.origin_timestamp_ms,
+                deliveries: headers.deliveries.clone(),
+                cause: headers.cause.expect("a copy has a cause"),
+            });
+        })
+    }
+
+    pub fn report(&mut self, outcome: PublishOutcome) -> Publication {
+        let publish = self.published.remove(0);
+        self.handle(Event::Published {
+            msg: publish.msg,
+            sequence: publish.sequence,
+            outcome,
+        });
+        publish.what
+    }
+
+    pub fn lookup(&self, offset: i64) -> Lookup {
+        let now = Now {
+            mono_ms: self.now_ms,
+            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
+        };
+        self.core.lookup(T, LogPosition::new(0, offset), now)
+    }
+
+    pub fn found(&self, offset: i64) -> MessageDetail {
+        match self.lookup(offset) {
+            Lookup::Found(detail) => *detail,
+            other => panic!("{offset}: {other:?}"),
+        }
+    }
+
+    pub fn state(&self, offset: i64) -> State {
+        self.found(offset).message.state
+    }
+}
+
+pub fn at(offset: i64) -> AckTarget {
+    AckTarget::Position {
+        topic: T,
+        partition: 0,
+        offset,
+    }
+}
