@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +15,9 @@ use rdkafka::Message;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig,
+};
 
 use super::KafkaProblem;
 use super::trouble::{Context, Trouble};
@@ -97,8 +99,11 @@ pub struct Outbound {
     pub headers: Vec<OwnedHeader>,
 }
 
+/// The producer in use: another one takes its place after a fatal error.
+type Current = Arc<RwLock<Arc<BaseProducer<PublisherContext>>>>;
+
 pub struct Publisher {
-    producer: Arc<BaseProducer<PublisherContext>>,
+    producer: Current,
     counts: PartitionCounts,
     closing: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -113,22 +118,31 @@ impl Publisher {
         counts: PartitionCounts,
         reports: Reports,
     ) -> Result<Self, KafkaProblem> {
-        let context = PublisherContext {
-            inner: Context::new("publisher", trouble),
-            reports,
+        let make = {
+            let (settings, trouble) = (settings.clone(), trouble.clone());
+            move || -> Result<BaseProducer<PublisherContext>, KafkaProblem> {
+                settings
+                    .create_with_context(PublisherContext {
+                        inner: Context::new("publisher", &trouble),
+                        reports: Arc::clone(&reports),
+                    })
+                    .map_err(|e| KafkaProblem::Settings(e.to_string()))
+            }
         };
-        let producer: BaseProducer<PublisherContext> = settings
-            .create_with_context(context)
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
-        let producer = Arc::new(producer);
+        let producer: Current = Arc::new(RwLock::new(Arc::new(make()?)));
         let closing = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new()
             .name("publisher".into())
             .spawn({
-                let (producer, closing) = (Arc::clone(&producer), Arc::clone(&closing));
+                let (current, closing) = (Arc::clone(&producer), Arc::clone(&closing));
                 move || {
                     while !closing.load(Ordering::Relaxed) {
+                        let producer = in_use(&current);
                         producer.poll(POLL);
+                        if let Some((code, why)) = producer.client().fatal_error() {
+                            tracing::error!(?code, %why, "kafka's producer gave up; another one takes its place");
+                            replace(&current, &producer, &make);
+                        }
                     }
                 }
             })
@@ -187,7 +201,7 @@ impl Publisher {
         if let Some(value) = &record.value {
             out = out.payload(value.as_slice());
         }
-        self.producer.send(out).map_err(|(error, _)| {
+        in_use(&self.producer).send(out).map_err(|(error, _)| {
             match outcome_of(&error) {
                 // Not even handed over: nothing is in any log.
                 PublishOutcome::Ambiguous(why) => PublishOutcome::Refused(why),
@@ -198,9 +212,14 @@ impl Publisher {
 
     /// Waits for reports of what is in flight, no longer than `timeout`.
     pub fn flush(&self, timeout: Duration) {
-        if let Err(error) = self.producer.flush(timeout) {
+        if let Err(error) = in_use(&self.producer).flush(timeout) {
             tracing::debug!(%error, "not all was reported before the end");
         }
+    }
+
+    /// Makes the producer give up as librdkafka does after a fatal error; for tests.
+    pub fn provoke_fatal_error(&self) {
+        super::raw::provoke_fatal_error(in_use(&self.producer).client());
     }
 
     pub fn close(&mut self) {
@@ -208,5 +227,30 @@ impl Publisher {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+fn in_use(current: &Current) -> Arc<BaseProducer<PublisherContext>> {
+    Arc::clone(&current.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What is queued or in flight is reported (what may be in a log as ambiguous), then a new producer takes over.
+fn replace(
+    current: &Current,
+    failed: &BaseProducer<PublisherContext>,
+    make: &impl Fn() -> Result<BaseProducer<PublisherContext>, KafkaProblem>,
+) {
+    match make() {
+        Ok(fresh) => {
+            *current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);
+        }
+        Err(problem) => {
+            tracing::error!(%problem, "no other producer can be made; it is tried again");
+            return;
+        }
+    }
+    failed.purge(PurgeConfig::default().queue().inflight());
+    while failed.in_flight_count() > 0 {
+        failed.poll(POLL);
     }
 }

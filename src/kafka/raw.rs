@@ -585,3 +585,15 @@ pub fn cluster_id<C: ConsumerContext>(
         Some(text)
     }
 }
+
+/// Puts a client into the state that a fatal error leaves it in; for tests.
+pub fn provoke_fatal_error<C: rdkafka::ClientContext>(client: &rdkafka::client::Client<C>) {
+    // SAFETY: the client is alive; the text ends with a NUL and is copied.
+    unsafe {
+        ffi::rd_kafka_test_fatal_error(
+            client.native_ptr(),
+            Err::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+            c"provoked".as_ptr(),
+        );
+    }
+}

@@ -52,3 +52,19 @@ fn a_partition_that_is_not_there_is_refused() {
     let outcome = publishing.publish(1, &record(77, "v"));
     assert!(matches!(outcome, PublishOutcome::Refused(_)), "{outcome:?}");
 }
+
+#[test]
+fn after_a_fatal_error_another_producer_takes_over() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.publish(1, &record(0, "before"));
+    publishing.publisher.provoke_fatal_error();
+    // The one that meets the error is told so; soon the next one is durable.
+    for token in 2..200 {
+        if let PublishOutcome::Durable(_) = publishing.publish(token, &record(0, "after")) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("nothing was durable any more");
+}
