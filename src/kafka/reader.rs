@@ -4,6 +4,10 @@
 //! end that the broker told, whichever is larger; so commit and abort markers at the tail count, and an idle partition
 //! too. After a re-position nothing of the old position is handed on: librdkafka drops what is outdated when it is
 //! served. An offset that the broker has not got is told, never skipped (`auto.offset.reset=error`).
+//!
+//! librdkafka's own pause is not used. It goes on from the position that it keeps for us, and a batch call that hands out
+//! an end sets that one past the end: the record that comes next would be skipped in silence. Its pause also outlives the
+//! assignment. A paused partition is not assigned here, and goes on from where we know it is applied.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -89,7 +93,7 @@ impl Reader {
                 Reading {
                     queue: BatchQueue::new(&consumer, BATCH_MAX),
                     consumer,
-                    positions: HashMap::new(),
+                    places: HashMap::new(),
                     generation: 0,
                     name,
                     trouble,
@@ -142,11 +146,22 @@ impl Reader {
 struct Reading {
     queue: BatchQueue,
     consumer: BaseConsumer<Context>,
-    /// By topic and partition, of what is assigned: what was applied last.
-    positions: HashMap<(String, i32), i64>,
+    places: HashMap<(String, i32), Place>,
     generation: u64,
     name: &'static str,
     trouble: Trouble,
+}
+
+/// Where a partition is that is to be read.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// What is to be read next ([`LOG_START`]: where the log begins).
+    next: i64,
+    paused: bool,
+    /// Whether the client fetches it.
+    assigned: bool,
+    /// Whether `next` was handed on since the last re-position: an idle partition is told of once.
+    told: bool,
 }
 
 impl Reading {
@@ -164,72 +179,101 @@ impl Reading {
     }
 
     fn carry_out(&mut self, order: Order) {
-        let outcome = match order {
+        match order {
             Order::Read {
                 topic,
                 partitions,
                 generation,
             } => {
                 self.generation = self.generation.max(generation);
-                self.reposition(&topic, &partitions)
+                self.reposition(&topic, &partitions);
             }
-            Order::Stop { topic, partition } => self.unassign(&topic, &[partition]),
+            Order::Stop { topic, partition } => {
+                self.unassign(&topic, &[partition]);
+                self.places.remove(&(topic, partition));
+            }
             Order::Pause {
                 topic,
                 partition,
                 paused,
             } => {
-                let list = list(&topic, &[partition]);
                 if paused {
-                    self.consumer.pause(&list)
-                } else {
-                    self.consumer.resume(&list)
+                    self.unassign(&topic, &[partition]);
+                }
+                if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
+                    place.paused = paused;
+                    self.assign(&topic, &[partition]);
                 }
             }
-            Order::Close => Ok(()),
-        };
-        if let Err(error) = outcome {
+            Order::Close => {}
+        }
+    }
+
+    fn reposition(&mut self, topic: &str, partitions: &[(i32, i64)]) {
+        let numbers: Vec<i32> = partitions.iter().map(|(p, _)| *p).collect();
+        self.unassign(topic, &numbers);
+        for (partition, from) in partitions {
+            let place = Place {
+                next: *from,
+                paused: false,
+                assigned: false,
+                told: false,
+            };
+            self.places.insert((topic.to_owned(), *partition), place);
+        }
+        self.assign(topic, &numbers);
+    }
+
+    /// Fetches those of the partitions that are to be read, are not paused, and are not fetched yet.
+    fn assign(&mut self, topic: &str, partitions: &[i32]) {
+        let mut wanted = TopicPartitionList::new();
+        for partition in partitions {
+            let Some(place) = self.places.get_mut(&(topic.to_owned(), *partition)) else {
+                continue;
+            };
+            if place.paused || place.assigned {
+                continue;
+            }
+            let offset = match place.next {
+                LOG_START => Offset::Beginning,
+                next => Offset::Offset(next),
+            };
+            match wanted.add_partition_offset(topic, *partition, offset) {
+                Ok(()) => place.assigned = true,
+                Err(error) => self.trouble.say(self.name, &error.to_string()),
+            }
+        }
+        if wanted.count() == 0 {
+            return;
+        }
+        if let Err(error) = self.consumer.incremental_assign(&wanted) {
+            // All or nothing: nothing was assigned.
+            for partition in partitions {
+                if let Some(place) = self.places.get_mut(&(topic.to_owned(), *partition)) {
+                    place.assigned = false;
+                }
+            }
+            let what = format!("cannot read {topic}: {error}");
+            self.trouble.say(self.name, &what);
+        }
+    }
+
+    fn unassign(&mut self, topic: &str, partitions: &[i32]) {
+        let mut ours = TopicPartitionList::new();
+        for partition in partitions {
+            let place = self.places.get_mut(&(topic.to_owned(), *partition));
+            if let Some(place) = place
+                && place.assigned
+            {
+                place.assigned = false;
+                ours.add_partition(topic, *partition);
+            }
+        }
+        if ours.count() > 0
+            && let Err(error) = self.consumer.incremental_unassign(&ours)
+        {
             self.trouble.say(self.name, &error.to_string());
         }
-    }
-
-    fn reposition(
-        &mut self,
-        topic: &str,
-        partitions: &[(i32, i64)],
-    ) -> Result<(), rdkafka::error::KafkaError> {
-        let known: Vec<i32> = partitions
-            .iter()
-            .map(|(p, _)| *p)
-            .filter(|p| self.positions.contains_key(&(topic.to_owned(), *p)))
-            .collect();
-        self.unassign(topic, &known)?;
-        let mut list = TopicPartitionList::new();
-        for (partition, from) in partitions {
-            let offset = match *from {
-                LOG_START => Offset::Beginning,
-                from => Offset::Offset(from),
-            };
-            list.add_partition_offset(topic, *partition, offset)?;
-            self.positions.insert((topic.to_owned(), *partition), -1);
-        }
-        self.consumer.incremental_assign(&list)
-    }
-
-    fn unassign(
-        &mut self,
-        topic: &str,
-        partitions: &[i32],
-    ) -> Result<(), rdkafka::error::KafkaError> {
-        let ours: Vec<i32> = partitions
-            .iter()
-            .copied()
-            .filter(|p| self.positions.remove(&(topic.to_owned(), *p)).is_some())
-            .collect();
-        if ours.is_empty() {
-            return Ok(());
-        }
-        self.consumer.incremental_unassign(&list(topic, &ours))
     }
 
     fn read_batch(&mut self, sink: &mut impl RecordSink) {
@@ -266,11 +310,12 @@ impl Reading {
                 ..
             } => trouble.say(name, &format!("reading {topic}/{partition}: {text}")),
         });
-        // What was taken from us meanwhile, or is older than what we have, does not count.
+        // What says nothing new does not count.
         moved.retain(
-            |a| match self.positions.get_mut(&(a.topic.clone(), a.partition)) {
-                Some(position) if *position < a.position => {
-                    *position = a.position;
+            |a| match self.places.get_mut(&(a.topic.clone(), a.partition)) {
+                Some(place) if place.next < a.position || !place.told => {
+                    place.next = a.position;
+                    place.told = true;
                     true
                 }
                 _ => false,
@@ -297,12 +342,4 @@ fn note(moved: &mut Vec<Applied>, topic: &str, partition: i32, position: i64) {
             position,
         });
     }
-}
-
-fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for partition in partitions {
-        list.add_partition(topic, *partition);
-    }
-    list
 }

@@ -74,6 +74,11 @@ fn read_to(sees: &Receiver<Seen>, partition: i32, end: i64) -> Vec<i64> {
     }
 }
 
+/// Long enough for an order to be carried out and a fetch to be answered.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(400));
+}
+
 #[test]
 fn headers_and_values_come_as_bytes() {
     let scene = Scene::start();
@@ -169,6 +174,55 @@ fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
             _ => {}
         }
     }
+}
+
+#[test]
+fn what_comes_while_an_idle_partition_is_paused_is_read_after_it() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, 3);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 0)], 1);
+    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    // Its end was told, with nothing read behind it: the place to go on from is the end itself.
+    settle();
+    reader.pause("orders", 0, true);
+    settle();
+    publishing.fill(0, 2);
+    settle();
+    assert!(sees.try_recv().is_err(), "it is paused");
+    reader.pause("orders", 0, false);
+    assert_eq!(read_to(&sees, 0, 5), [3, 4]);
+}
+
+#[test]
+fn a_partition_that_was_paused_when_it_was_stopped_is_read_when_it_comes_back() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, 3);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 0)], 1);
+    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    reader.pause("orders", 0, true);
+    reader.stop_reading("orders", 0);
+    reader.read("orders", &[(0, 1)], 2);
+    assert_eq!(read_to(&sees, 0, 3), [1, 2]);
+}
+
+#[test]
+fn a_partition_that_is_paused_before_anything_was_read_begins_where_it_was_to_begin() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, 6);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 2)], 1);
+    reader.pause("orders", 0, true);
+    settle();
+    while sees.try_recv().is_ok() {}
+    reader.read("orders", &[(0, 4)], 2);
+    reader.pause("orders", 0, true);
+    reader.pause("orders", 0, false);
+    assert_eq!(read_to(&sees, 0, 6), [4, 5]);
 }
 
 #[test]
