@@ -56,13 +56,14 @@ impl<T: Send + 'static> Fetcher<T> {
         trouble: &Trouble,
         answers: impl Fn(T, FetchAnswer) + Send + 'static,
     ) -> Result<Self, KafkaProblem> {
+        let context = Context::new("fetcher", trouble);
         let consumer: BaseConsumer<Context> = settings
-            .create_with_context(Context::new("fetcher", trouble))
+            .create_with_context(context.clone())
             .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
         let (requests, received) = channel();
         let thread = std::thread::Builder::new()
             .name("fetcher".into())
-            .spawn(move || run(&consumer, &received, &answers))
+            .spawn(move || run(&consumer, &context, &received, &answers))
             .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
         Ok(Self {
             requests: Some(requests),
@@ -86,6 +87,7 @@ impl<T: Send + 'static> Fetcher<T> {
 
 fn run<T>(
     consumer: &BaseConsumer<Context>,
+    context: &Context,
     requests: &Receiver<FetchRequest<T>>,
     answers: &impl Fn(T, FetchAnswer),
 ) {
@@ -96,7 +98,7 @@ fn run<T>(
             Ok(request) => want(&mut wanted, request),
             // An idle client is served all the same, so that it keeps its connections in order.
             Err(RecvTimeoutError::Timeout) => {
-                let _ = queue.take(Duration::ZERO, |_| {});
+                let _ = queue.take(Duration::ZERO, |item| listen(context, &item));
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -104,7 +106,10 @@ fn run<T>(
             want(&mut wanted, request);
         }
         while let Some(((topic, partition), offsets)) = wanted.pop_first() {
-            fetch_partition(consumer, &mut queue, &topic, partition, offsets, answers);
+            let queue = &mut queue;
+            fetch_partition(
+                consumer, context, queue, &topic, partition, offsets, answers,
+            );
         }
         let _ = consumer.unassign();
     }
@@ -121,6 +126,7 @@ fn want<T>(wanted: &mut BTreeMap<(String, i32), Wanted<T>>, request: FetchReques
 
 fn fetch_partition<T>(
     consumer: &BaseConsumer<Context>,
+    context: &Context,
     queue: &mut BatchQueue,
     topic: &str,
     partition: i32,
@@ -159,6 +165,7 @@ fn fetch_partition<T>(
                 offset,
             } if t == topic && p == partition => end = Some(offset),
             Item::Problem { text, .. } => problem = Some(text),
+            said @ Item::Said { .. } => listen(context, &said),
             Item::Record(_) | Item::End { .. } => {}
         });
         if let Some(end) = end {
@@ -183,6 +190,17 @@ fn fetch_partition<T>(
         if progress.elapsed() > PATIENCE {
             return fail(wanted, answers, "kafka does not answer");
         }
+    }
+}
+
+fn listen(context: &Context, item: &Item<'_>) {
+    if let Item::Said {
+        level,
+        facility,
+        text,
+    } = item
+    {
+        context.said(*level, facility, text);
     }
 }
 

@@ -45,11 +45,23 @@ pub enum Item<'a> {
         code: Err,
         text: String,
     },
+    /// A line of the client's log: of a client that is never polled, complaints come here alone.
+    Said {
+        level: i32,
+        facility: &'a str,
+        text: &'a str,
+    },
 }
+
+/// Log lines looked at before each batch, at most.
+const SAID_MAX: usize = 100;
 
 /// The queue of an assigned (never subscribed) consumer, read in batches.
 pub struct BatchQueue {
+    client: *mut ffi::rd_kafka_t,
     queue: *mut ffi::rd_kafka_queue_t,
+    /// Where the client's log lines go: the batch call would leave them to librdkafka's own printer.
+    log: *mut ffi::rd_kafka_queue_t,
     messages: Vec<*mut ffi::rd_kafka_message_t>,
 }
 
@@ -59,16 +71,25 @@ unsafe impl Send for BatchQueue {}
 impl BatchQueue {
     /// At most `batch_max` messages at a time. The consumer must outlive it.
     pub fn new<C: ConsumerContext>(consumer: &BaseConsumer<C>, batch_max: usize) -> Self {
-        // SAFETY: the client is alive; the queue is a counted reference, given back in `drop`.
-        let queue = unsafe { ffi::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        let client = consumer.client().native_ptr();
+        // SAFETY: the client is alive; both queues are counted references, given back in `drop`.
+        let (queue, log) = unsafe {
+            let log = ffi::rd_kafka_queue_new(client);
+            ffi::rd_kafka_set_log_queue(client, log);
+            (ffi::rd_kafka_queue_get_consumer(client), log)
+        };
         Self {
+            client,
             queue,
+            log,
             messages: vec![ptr::null_mut(); batch_max.max(2)],
         }
     }
 
-    /// Waits up to `timeout` for the first item, then takes what is there without waiting. Gives the number of items.
+    /// Waits up to `timeout` for the first item, then takes what is there without waiting. Gives the number of
+    /// records, ends and problems; log lines come before them.
     pub fn take(&mut self, timeout: Duration, mut visit: impl FnMut(Item<'_>)) -> usize {
+        self.take_log(&mut visit);
         let first = self.consume(0, 1, timeout);
         if first == 0 {
             return 0;
@@ -84,6 +105,33 @@ impl BatchQueue {
             }
         }
         count
+    }
+
+    fn take_log(&self, visit: &mut impl FnMut(Item<'_>)) {
+        for _ in 0..SAID_MAX {
+            // SAFETY: the event is ours until destroyed; what the visitor gets lives as long and cannot outlive the call.
+            unsafe {
+                let event = ffi::rd_kafka_queue_poll(self.log, 0);
+                if event.is_null() {
+                    return;
+                }
+                let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
+                let found = ffi::rd_kafka_event_log(
+                    event,
+                    &raw mut facility,
+                    &raw mut text,
+                    &raw mut level,
+                );
+                if found == 0 {
+                    visit(Item::Said {
+                        level,
+                        facility: &CStr::from_ptr(facility).to_string_lossy(),
+                        text: &CStr::from_ptr(text).to_string_lossy(),
+                    });
+                }
+                ffi::rd_kafka_event_destroy(event);
+            }
+        }
     }
 
     fn consume(&mut self, from: usize, room: usize, timeout: Duration) -> usize {
@@ -103,8 +151,12 @@ impl BatchQueue {
 
 impl Drop for BatchQueue {
     fn drop(&mut self) {
-        // SAFETY: our reference from `new`.
-        unsafe { ffi::rd_kafka_queue_destroy(self.queue) };
+        // SAFETY: our references from `new`; the client outlives us, and forgets the log's before it goes.
+        unsafe {
+            ffi::rd_kafka_set_log_queue(self.client, ptr::null_mut());
+            ffi::rd_kafka_queue_destroy(self.log);
+            ffi::rd_kafka_queue_destroy(self.queue);
+        }
     }
 }
 

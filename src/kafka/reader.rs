@@ -82,11 +82,11 @@ impl Reader {
         trouble: &Trouble,
         sink: impl RecordSink + 'static,
     ) -> Result<Self, KafkaProblem> {
+        let context = Context::new(name, trouble);
         let consumer: BaseConsumer<Context> = settings
-            .create_with_context(Context::new(name, trouble))
+            .create_with_context(context.clone())
             .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
         let (orders, received) = channel();
-        let trouble = trouble.clone();
         let thread = std::thread::Builder::new()
             .name(name.into())
             .spawn(move || {
@@ -95,8 +95,7 @@ impl Reader {
                     consumer,
                     places: HashMap::new(),
                     generation: 0,
-                    name,
-                    trouble,
+                    context,
                 }
                 .run(sink, &received);
             })
@@ -148,8 +147,7 @@ struct Reading {
     consumer: BaseConsumer<Context>,
     places: HashMap<(String, i32), Place>,
     generation: u64,
-    name: &'static str,
-    trouble: Trouble,
+    context: Context,
 }
 
 /// Where a partition is that is to be read.
@@ -240,7 +238,7 @@ impl Reading {
             };
             match wanted.add_partition_offset(topic, *partition, offset) {
                 Ok(()) => place.assigned = true,
-                Err(error) => self.trouble.say(self.name, &error.to_string()),
+                Err(error) => self.context.complain(&error.to_string()),
             }
         }
         if wanted.count() == 0 {
@@ -254,7 +252,7 @@ impl Reading {
                 }
             }
             let what = format!("cannot read {topic}: {error}");
-            self.trouble.say(self.name, &what);
+            self.context.complain(&what);
         }
     }
 
@@ -272,14 +270,14 @@ impl Reading {
         if ours.count() > 0
             && let Err(error) = self.consumer.incremental_unassign(&ours)
         {
-            self.trouble.say(self.name, &error.to_string());
+            self.context.complain(&error.to_string());
         }
     }
 
     fn read_batch(&mut self, sink: &mut impl RecordSink) {
         let mut moved: Vec<Applied> = Vec::new();
         let mut lost: Vec<(String, i32)> = Vec::new();
-        let (trouble, name) = (&self.trouble, self.name);
+        let context = &self.context;
         self.queue.take(IDLE_WAIT, |item| match item {
             Item::Record(record) => {
                 sink.record(&record);
@@ -308,7 +306,12 @@ impl Reading {
                 partition,
                 text,
                 ..
-            } => trouble.say(name, &format!("reading {topic}/{partition}: {text}")),
+            } => context.complain(&format!("reading {topic}/{partition}: {text}")),
+            Item::Said {
+                level,
+                facility,
+                text,
+            } => context.said(level, facility, text),
         });
         // What says nothing new does not count.
         moved.retain(

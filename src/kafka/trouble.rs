@@ -106,20 +106,14 @@ pub struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let errors = level as i32 <= RDKafkaLogLevel::Error as i32;
-        // Lines of this facility repeat what the error callback says.
-        if errors && facility != "FAIL" {
-            self.trouble.say(self.client, message);
-        } else {
-            tracing::debug!(client = self.client, facility, "{message}");
-        }
+        self.said(level as i32, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
             // A reader that meets the end of a log, or a broker that goes away while idle, is no trouble.
             Some(RDKafkaErrorCode::PartitionEOF) => {}
-            _ => self.trouble.say(self.client, reason),
+            _ => self.complain(reason),
         }
     }
 }
@@ -133,5 +127,28 @@ impl Context {
             client,
             trouble: trouble.clone(),
         }
+    }
+
+    pub fn complain(&self, what: &str) {
+        self.trouble.say(self.client, what);
+    }
+
+    /// A line of the client's log; `level` as syslog has it, 3 is an error.
+    pub fn said(&self, level: i32, facility: &str, message: &str) {
+        // Lines of this facility repeat what is said as an error besides.
+        if level <= RDKafkaLogLevel::Error as i32 && facility != "FAIL" {
+            self.complain(without_thread(message));
+        } else {
+            tracing::debug!(client = self.client, facility, "{message}");
+        }
+    }
+}
+
+/// librdkafka begins its lines with the thread that says them: `[thrd:main]: `.
+fn without_thread(message: &str) -> &str {
+    let thread = message.strip_prefix("[thrd:");
+    match thread.and_then(|rest| rest.split_once("]: ")) {
+        Some((_, rest)) => rest,
+        None => message,
     }
 }

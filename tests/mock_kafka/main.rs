@@ -6,6 +6,7 @@
 mod member;
 mod publisher;
 mod reader;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -22,6 +23,20 @@ use rdkafka::producer::DefaultProducerContext;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The configuration of a group on these brokers.
+pub fn config(brokers: String) -> KafkaConfig {
+    KafkaConfig {
+        brokers,
+        group_id: "g".into(),
+        instance_id: None,
+        state_topic: "g-state".into(),
+        properties: BTreeMap::new(),
+        // The mock holds an empty fetch for that long even if data comes.
+        consumer: BTreeMap::from([("fetch.wait.max.ms".into(), "20".into())]),
+        producer: BTreeMap::new(),
+    }
+}
+
 /// A broker of the test's own, with `orders` (2 partitions).
 pub struct Scene {
     _cluster: MockCluster<'static, DefaultProducerContext>,
@@ -33,19 +48,9 @@ impl Scene {
     pub fn start() -> Self {
         let cluster = MockCluster::new(1).expect("a mock cluster");
         cluster.create_topic("orders", 2, 1).expect("a topic");
-        let config = KafkaConfig {
-            brokers: cluster.bootstrap_servers(),
-            group_id: "g".into(),
-            instance_id: None,
-            state_topic: "g-state".into(),
-            properties: BTreeMap::new(),
-            // The mock holds an empty fetch for that long even if data comes.
-            consumer: BTreeMap::from([("fetch.wait.max.ms".into(), "20".into())]),
-            producer: BTreeMap::new(),
-        };
         Self {
+            settings: ClientSettings::new(&config(cluster.bootstrap_servers())),
             _cluster: cluster,
-            settings: ClientSettings::new(&config),
             trouble: Trouble::default(),
         }
     }
