@@ -1,7 +1,8 @@
 //! Complaints of clients that are only read in batches reach the API and the log, not librdkafka's own printer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ackwarden::clock;
 use ackwarden::kafka::fetch::{FetchRequest, Fetcher};
 use ackwarden::kafka::reader::{Applied, Reader, RecordSink};
 use ackwarden::kafka::settings::ClientSettings;
@@ -28,7 +29,7 @@ fn nobody_listens() -> ClientSettings {
 }
 
 fn complaint(trouble: &Trouble) -> String {
-    let start = Instant::now();
+    let start = clock::instant();
     loop {
         if let Some(text) = trouble.recent() {
             return text;
