@@ -37,13 +37,15 @@ pub struct Applied {
     pub partition: i32,
     /// Everything below it was handed on, or is no record.
     pub position: i64,
+    /// Of the newest order to read the topic: each topic counts its own.
+    pub generation: u64,
 }
 
 /// Takes what a reader reads. May wait: then the reader waits, and that is the back-pressure.
 pub trait RecordSink: Send {
     fn record(&mut self, record: &RawRecord<'_>);
-    /// Behind each batch: the positions that moved, and the newest generation that was asked for.
-    fn end_of_batch(&mut self, applied: &[Applied], generation: u64);
+    /// Behind each batch: the positions that moved.
+    fn end_of_batch(&mut self, applied: &[Applied]);
     /// The broker has not got the offset that was to be read next.
     fn out_of_range(&mut self, topic: &str, partition: i32);
 }
@@ -94,7 +96,7 @@ impl Reader {
                     queue: BatchQueue::new(&consumer, BATCH_MAX),
                     consumer,
                     places: HashMap::new(),
-                    generation: 0,
+                    generations: HashMap::new(),
                     context,
                 }
                 .run(sink, &received);
@@ -146,7 +148,7 @@ struct Reading {
     queue: BatchQueue,
     consumer: BaseConsumer<Context>,
     places: HashMap<(String, i32), Place>,
-    generation: u64,
+    generations: HashMap<String, u64>,
     context: Context,
 }
 
@@ -183,8 +185,8 @@ impl Reading {
                 partitions,
                 generation,
             } => {
-                self.generation = self.generation.max(generation);
                 self.reposition(&topic, &partitions);
+                self.generations.insert(topic, generation);
             }
             Order::Stop { topic, partition } => {
                 self.unassign(&topic, &[partition]);
@@ -314,18 +316,19 @@ impl Reading {
             } => context.said(level, facility, text),
         });
         // What says nothing new does not count.
-        moved.retain(
+        moved.retain_mut(
             |a| match self.places.get_mut(&(a.topic.clone(), a.partition)) {
                 Some(place) if place.next < a.position || !place.told => {
                     place.next = a.position;
                     place.told = true;
+                    a.generation = self.generations.get(&a.topic).copied().unwrap_or(0);
                     true
                 }
                 _ => false,
             },
         );
         if !moved.is_empty() {
-            sink.end_of_batch(&moved, self.generation);
+            sink.end_of_batch(&moved);
         }
         for (topic, partition) in lost {
             sink.out_of_range(&topic, partition);
@@ -343,6 +346,7 @@ fn note(moved: &mut Vec<Applied>, topic: &str, partition: i32, position: i64) {
             topic: topic.to_owned(),
             partition,
             position,
+            generation: 0,
         });
     }
 }

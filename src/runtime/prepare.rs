@@ -85,7 +85,7 @@ impl RecordSink for StateSink {
         self.records.push((owned(record.key), owned(record.value)));
     }
 
-    fn end_of_batch(&mut self, applied: &[Applied], _generation: u64) {
+    fn end_of_batch(&mut self, applied: &[Applied]) {
         let position = applied.first().map_or(0, |a| a.position);
         let _ = self
             .batches

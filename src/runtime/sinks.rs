@@ -48,7 +48,7 @@ impl RecordSink for SourceSink {
         self.batch.records.extend(self.decoder.decode(record));
     }
 
-    fn end_of_batch(&mut self, applied: &[Applied], _generation: u64) {
+    fn end_of_batch(&mut self, applied: &[Applied]) {
         let mut batch = std::mem::take(&mut self.batch);
         for a in applied {
             if let Some(TopicIx(ix)) = self.decoder.topic_ix(&a.topic) {
@@ -97,10 +97,10 @@ impl RecordSink for AckSink {
         self.records.extend(self.decoder.decode(record));
     }
 
-    fn end_of_batch(&mut self, applied: &[Applied], generation: u64) {
+    fn end_of_batch(&mut self, applied: &[Applied]) {
         // One batch for each ACK topic that is in it: nearly always one.
         let mut batches: Vec<AckBatch> = Vec::new();
-        let mut of = |ack: AckIx| -> usize {
+        let mut of = |ack: AckIx, generation: u64| -> usize {
             if let Some(at) = batches.iter().position(|b| b.ack == ack) {
                 return at;
             }
@@ -115,7 +115,7 @@ impl RecordSink for AckSink {
         let mut places = Vec::with_capacity(applied.len());
         for a in applied {
             if let Some(ack) = self.decoder.ack_ix(&a.topic) {
-                places.push((of(ack), a.partition, a.position));
+                places.push((of(ack, a.generation), a.partition, a.position));
             }
         }
         if batches.len() == 1 {

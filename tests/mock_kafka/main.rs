@@ -37,7 +37,7 @@ pub fn config(brokers: String) -> KafkaConfig {
     }
 }
 
-/// A broker of the test's own, with `orders` (2 partitions).
+/// A broker of the test's own, with `orders` (2 partitions) and `others` (1).
 pub struct Scene {
     _cluster: MockCluster<'static, DefaultProducerContext>,
     pub settings: ClientSettings,
@@ -48,6 +48,7 @@ impl Scene {
     pub fn start() -> Self {
         let cluster = MockCluster::new(1).expect("a mock cluster");
         cluster.create_topic("orders", 2, 1).expect("a topic");
+        cluster.create_topic("others", 1, 1).expect("a topic");
         Self {
             settings: ClientSettings::new(&config(cluster.bootstrap_servers())),
             _cluster: cluster,

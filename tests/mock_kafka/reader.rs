@@ -39,9 +39,15 @@ impl RecordSink for Sink {
         });
     }
 
-    fn end_of_batch(&mut self, applied: &[Applied], generation: u64) {
-        let positions = applied.iter().map(|a| (a.partition, a.position)).collect();
-        let _ = self.0.send(Seen::Applied(positions, generation));
+    fn end_of_batch(&mut self, applied: &[Applied]) {
+        for topic in ["orders", "others"] {
+            let of: Vec<&Applied> = applied.iter().filter(|a| a.topic == topic).collect();
+            if let Some(first) = of.first() {
+                assert!(of.iter().all(|a| a.generation == first.generation));
+                let positions = of.iter().map(|a| (a.partition, a.position)).collect();
+                let _ = self.0.send(Seen::Applied(positions, first.generation));
+            }
+        }
     }
 
     fn out_of_range(&mut self, _topic: &str, partition: i32) {
@@ -126,6 +132,27 @@ fn after_a_reposition_nothing_of_the_old_position_is_handed_on() {
     reader.read("orders", &[(0, 290)], 2);
     let again = read_to(&sees, 0, 300);
     assert_eq!(again, (290..300).collect::<Vec<_>>());
+}
+
+#[test]
+fn each_topic_counts_its_own_orders() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, 2);
+    let (reader, sees) = reader(&scene);
+    reader.read("others", &[(0, 0)], 7);
+    reader.read("orders", &[(0, 0)], 1);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        if let Seen::Applied(positions, generation) = sees.recv_timeout(PATIENCE).expect("told")
+            && let [(0, position)] = positions[..]
+            && [0, 2].contains(&position)
+        {
+            told.push((position, generation));
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(0, 7), (2, 1)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ struct Nowhere;
 
 impl RecordSink for Nowhere {
     fn record(&mut self, _: &RawRecord<'_>) {}
-    fn end_of_batch(&mut self, _: &[Applied], _: u64) {}
+    fn end_of_batch(&mut self, _: &[Applied]) {}
     fn out_of_range(&mut self, _: &str, _: i32) {}
 }
 
