@@ -3,6 +3,7 @@
 //! The barrier: a round is asked at t0; its answer is the end of every partition that fresh metadata names; when every
 //! applied position has reached it, everything that was on the topic at t0 is applied: `caught_up_as_of = t0`.
 
+use super::effect::Effect;
 use super::event::AskError;
 use super::types::{AckIx, LOG_START, Now, Round};
 
@@ -43,6 +44,23 @@ pub(super) struct AckTopic {
     pub trouble: Option<Box<str>>,
 }
 
+/// What is to be read from now on, all partitions of it.
+#[derive(Debug)]
+pub(super) struct ReadOrder {
+    pub from: Vec<(i32, i64)>,
+    pub generation: u64,
+}
+
+impl ReadOrder {
+    pub fn effect(self, ack: AckIx) -> Effect {
+        Effect::ReadAcks {
+            ack,
+            from: self.from,
+            generation: self.generation,
+        }
+    }
+}
+
 /// What the barrier wants done.
 #[derive(Debug, Default)]
 pub(super) struct Wants {
@@ -80,8 +98,10 @@ impl AckTopic {
         }
     }
 
-    /// Goes back (a rebuild, a rewind): the barrier starts anew, and batches of the former order do not count.
-    pub fn restart_at(&mut self, from: &[(i32, i64)]) -> u64 {
+    /// Goes back (a rebuild, a rewind): the barrier starts anew, and batches of the former order do not count. So every
+    /// partition is read anew, those that `from` does not name from where they are applied: what of them is under way
+    /// in such a batch would be missed otherwise.
+    pub fn restart_at(&mut self, from: &[(i32, i64)]) -> ReadOrder {
         for (partition, offset) in from {
             let offset = if *offset == LOG_START { -1 } else { *offset };
             match self.applied.binary_search_by_key(partition, |(p, _)| *p) {
@@ -92,7 +112,14 @@ impl AckTopic {
         self.barrier = Barrier::Idle;
         self.generation += 1;
         self.reading = true;
-        self.generation
+        ReadOrder {
+            from: self
+                .applied
+                .iter()
+                .map(|(n, at)| (*n, if *at < 0 { LOG_START } else { *at }))
+                .collect(),
+            generation: self.generation,
+        }
     }
 
     /// Somebody waits until everything that was there at `deadline_ms` is applied.
@@ -241,6 +268,16 @@ mod tests {
         topic.advanced();
         assert!(topic.open_for(100));
         assert!(!topic.open_for(101));
+    }
+
+    #[test]
+    fn reading_one_partition_anew_reads_the_others_from_where_they_are_applied() {
+        let mut topic = AckTopic::new(AckIx(0));
+        topic.restart_at(&[(0, 4), (1, 7), (2, LOG_START)]);
+        topic.set_applied(1, 9);
+        let order = topic.restart_at(&[(0, 2)]);
+        assert_eq!(order.from, [(0, 2), (1, 9), (2, LOG_START)]);
+        assert_eq!(order.generation, 2);
     }
 
     #[test]

@@ -340,13 +340,9 @@ impl Coordinator {
                         from.push((*n, LOG_START));
                     }
                 }
-                let generation = state.topic.restart_at(&from);
-                if !from.is_empty() {
-                    effects.push(Effect::ReadAcks {
-                        ack: ix,
-                        from,
-                        generation,
-                    });
+                let order = state.topic.restart_at(&from);
+                if !order.from.is_empty() {
+                    effects.push(order.effect(ix));
                 }
                 state.stage = AckStage::Replaying;
             }
@@ -401,12 +397,8 @@ impl Coordinator {
             }
             let from: Vec<(i32, i64)> = std::mem::take(&mut topic.overflow).into_iter().collect();
             let state = &mut self.acks[usize::from(topic.settings.ack.0)];
-            let generation = state.topic.restart_at(&from);
-            effects.push(Effect::ReadAcks {
-                ack: state.topic.ix,
-                from,
-                generation,
-            });
+            let order = state.topic.restart_at(&from);
+            effects.push(order.effect(state.topic.ix));
         }
     }
 
@@ -433,13 +425,8 @@ impl Coordinator {
             }
         }
         // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
-        let from = vec![(partition, log_start)];
-        let generation = state.topic.restart_at(&from);
-        effects.push(Effect::ReadAcks {
-            ack,
-            from,
-            generation,
-        });
+        let order = state.topic.restart_at(&[(partition, log_start)]);
+        effects.push(order.effect(ack));
     }
 
     fn policy_changed(

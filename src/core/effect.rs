@@ -26,8 +26,8 @@ pub enum Effect {
         topic: TopicIx,
         partition: i32,
     },
-    /// Read these partitions of an ACK topic from these offsets ([`LOG_START`](super::types::LOG_START) allowed); the
-    /// others that are read go on as they are. Batches carry the generation from now on.
+    /// Read these partitions of an ACK topic from these offsets ([`LOG_START`](super::types::LOG_START) allowed).
+    /// Batches carry the generation from now on.
     ReadAcks {
         ack: AckIx,
         from: Vec<(i32, i64)>,
