@@ -6,14 +6,14 @@
 
 use super::ack_topic::AckTopic;
 use super::effect::{Effect, Publication, Publish};
-use super::event::{AckBatch, Assignment, Event, Recreated, SourceBatch};
+use super::event::{AckBatch, Assignment, Event, SourceBatch};
 use super::low_water::offset_in;
-use super::partition::{LostRange, Partition, Stage};
+use super::partition::Stage;
 use super::policy::OnLostRange;
 use super::record::AckTarget;
 use super::topic::{Cx, Topic, TopicSettings};
 use super::types::{AckIx, LOG_START, LogPosition, MsgRef, Now, RequestId, Round, TopicIx};
-use super::view::{Frozen, FrozenWhy, Lookup, OperatorAction, OperatorReply, State};
+use super::view::{Lookup, OperatorAction, OperatorReply, State};
 
 /// Bounds that hold for the whole process.
 #[derive(Debug, Clone, Copy)]
@@ -39,18 +39,18 @@ enum AckStage {
     Live,
 }
 
-struct AckState {
-    topic: AckTopic,
+pub(super) struct AckState {
+    pub topic: AckTopic,
     stage: AckStage,
     /// While replaying: (partition, end) to be reached.
     targets: Vec<(i32, i64)>,
-    /// Where each partition began when the sources were assigned.
-    log_starts: Vec<(i32, i64)>,
+    /// Where each partition began when it was last looked at.
+    pub log_starts: Vec<(i32, i64)>,
 }
 
 pub struct Coordinator {
     pub(super) topics: Vec<Topic>,
-    acks: Vec<AckState>,
+    pub(super) acks: Vec<AckState>,
     pub(super) limits: CoreLimits,
     seed: u64,
     round: Round,
@@ -144,7 +144,7 @@ impl Coordinator {
                 log_start,
             } => {
                 if let Some(topic) = self.topics.get_mut(usize::from(topic.0)) {
-                    source_lost(topic, partition, log_start, &mut cx);
+                    topic.source_lost(partition, log_start, &mut cx);
                 }
             }
             Event::AckOutOfRange {
@@ -268,7 +268,7 @@ impl Coordinator {
                     acks.log_starts.push((*partition, *start));
                 }
             }
-            let partition = take_over(topic, assignment, now);
+            let partition = topic.take_over(assignment, now);
             let number = partition.number;
             if !partition.is_lost() {
                 effects.push(Effect::ReadSource {
@@ -402,33 +402,6 @@ impl Coordinator {
         }
     }
 
-    fn acks_lost(
-        &mut self,
-        ack: AckIx,
-        partition: i32,
-        log_start: i64,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
-            return;
-        };
-        let was = state.topic.applied(partition).unwrap_or(-1);
-        for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-            topic.counters.lost_ranges += 1;
-            if topic.policy.on_lost_range == OnLostRange::Stop {
-                let frozen = acks_frozen(topic, partition, was, log_start, now);
-                for p in topic.partitions.values_mut() {
-                    let resume_source = p.applied;
-                    p.stage = Stage::Lost(frozen.clone(), LostRange { resume_source });
-                }
-            }
-        }
-        // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
-        let order = state.topic.restart_at(&[(partition, log_start)]);
-        effects.push(order.effect(ack));
-    }
-
     fn policy_changed(
         &mut self,
         ix: TopicIx,
@@ -452,24 +425,9 @@ impl Coordinator {
         topic.unpark(now);
         if topic.policy.on_lost_range == OnLostRange::ReportAndContinue {
             let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
-            for p in topic.partitions.values_mut() {
-                if let Stage::Lost(_, lost) = &p.stage {
-                    let from = lost.resume_source;
-                    p.stage = Stage::Replaying(None);
-                    p.set_applied(from);
-                    effects.push(Effect::ReadSource {
-                        topic: ix,
-                        partition: p.number,
-                        from: p.applied,
-                    });
-                    acks.stage = if acks.topic.reading {
-                        acks.stage
-                    } else {
-                        AckStage::Waiting
-                    };
-                }
+            if topic.go_on(effects) {
+                acks.stage = AckStage::Waiting;
             }
-            topic.moved = true;
         }
     }
 
@@ -636,9 +594,14 @@ impl Coordinator {
             .iter_mut()
             .flat_map(|t| t.partitions.values_mut())
         {
-            if p.stage != Stage::Live {
-                next = next.min(now.mono_ms + 20);
-                continue;
+            match p.stage {
+                Stage::Live => {}
+                // Nobody waits for anything but a decision.
+                Stage::Lost(..) => continue,
+                Stage::Replaying(_) => {
+                    next = next.min(now.mono_ms + 20);
+                    continue;
+                }
             }
             let first = p.next_first_due();
             let detail = p.due.first().copied();
@@ -714,154 +677,4 @@ fn ack_batch(topics: &mut [Topic], acks: &mut [AckState], batch: &AckBatch, cx: 
         topic.moved = true;
     }
     state.topic.advanced();
-}
-
-/// The broker has not got what we were to read next.
-fn source_lost(topic: &mut Topic, partition: i32, log_start: i64, cx: &mut Cx<'_>) {
-    let on_lost = topic.policy.on_lost_range;
-    let name = topic.settings.name.clone();
-    let ix = topic.ix;
-    let Some(p) = topic.partitions.get_mut(&partition) else {
-        return;
-    };
-    if p.is_lost() {
-        return;
-    }
-    topic.counters.lost_ranges += 1;
-    match on_lost {
-        OnLostRange::Stop => {
-            let frozen = source_frozen(&name, partition, p.applied, log_start, cx.now);
-            p.stage = Stage::Lost(
-                frozen,
-                LostRange {
-                    resume_source: log_start,
-                },
-            );
-            cx.effects.push(Effect::StopSource {
-                topic: ix,
-                partition,
-            });
-        }
-        OnLostRange::ReportAndContinue => {
-            // A log that was truncated or made anew begins below: what we believed of it is void.
-            if log_start < p.applied {
-                p.applied = log_start;
-            }
-            p.set_applied(log_start);
-            cx.effects.push(Effect::ReadSource {
-                topic: ix,
-                partition,
-                from: log_start,
-            });
-        }
-    }
-}
-
-fn source_frozen(name: &str, partition: i32, from: i64, log_start: i64, now: Now) -> Frozen {
-    Frozen {
-        why: FrozenWhy::SourceLost,
-        since_wall_ms: now.wall_ms,
-        detail: format!(
-            "{name}/{partition}: records {from} to {} were gone before they were read (retention, DeleteRecords, or the \
-             topic was made anew)",
-            log_start - 1
-        )
-        .into(),
-        cure: "to go on from where the log begins now, set on_lost_range = \"report-and-continue\" (PATCH the topic); \
-               and give the topic more retention than the coordinator may be away"
-            .into(),
-    }
-}
-
-fn acks_frozen(topic: &Topic, partition: i32, from: i64, log_start: i64, now: Now) -> Frozen {
-    Frozen {
-        why: FrozenWhy::AcksLost,
-        since_wall_ms: now.wall_ms,
-        detail: format!(
-            "{}/{partition}: ACKs {from} to {} were gone before they were read; who was acknowledged in them cannot be \
-             told, so nothing is retried",
-            topic.settings.ack_name,
-            log_start - 1
-        )
-        .into(),
-        cure: "to retry what is not known to be acknowledged, set on_lost_range = \"report-and-continue\" (PATCH the \
-               topic); and give the ack topic at least the retention of the source"
-            .into(),
-    }
-}
-
-/// Where a partition stands when it is ours: from its image, or from (L, E); or frozen, if something was lost.
-fn take_over(topic: &mut Topic, assignment: Assignment, now: Now) -> Partition {
-    let mut low = assignment.low;
-    let mut acks = assignment.acks.clone().unwrap_or_default();
-    let timeout_ms = topic.policy.timeout_ms;
-    let stop = topic.policy.on_lost_range == OnLostRange::Stop;
-    let mut frozen = None;
-    if low == LOG_START {
-        low = assignment.log_start;
-    }
-    if assignment.recreated == Some(Recreated::Source) || assignment.log_start > low {
-        topic.counters.lost_ranges += 1;
-        frozen = Some(source_frozen(
-            &topic.settings.name,
-            assignment.partition,
-            low,
-            assignment.log_start,
-            now,
-        ));
-        if !stop || assignment.recreated == Some(Recreated::Source) {
-            low = assignment.log_start;
-        }
-    }
-    let lost_ack = assignment
-        .ack_log_starts
-        .iter()
-        .find(|(n, start)| assignment.acks.is_some() && offset_in(&acks, *n) < *start);
-    let ack_recreated = assignment.recreated == Some(Recreated::AckTopic);
-    if let Some((n, start)) = lost_ack
-        .copied()
-        .or_else(|| ack_recreated.then_some((0, 0)))
-    {
-        topic.counters.lost_ranges += 1;
-        let from = offset_in(&acks, n);
-        frozen.get_or_insert_with(|| {
-            let mut frozen = acks_frozen(topic, n, from, start, now);
-            if ack_recreated {
-                frozen.detail = format!(
-                    "the ack topic {} is not the one that was read before: it was made anew",
-                    topic.settings.ack_name
-                )
-                .into();
-            }
-            frozen
-        });
-        if ack_recreated {
-            acks = Vec::new();
-        }
-    }
-    let mut partition = match assignment.image {
-        Some(image) if frozen.is_none() && image.header.source_applied >= assignment.log_start => {
-            topic.restore(assignment.partition, *image, low, now)
-        }
-        _ => {
-            let mut p = Partition::new(assignment.partition, low, timeout_ms, now);
-            p.replay_from.clone_from(&acks);
-            p.base = (low, acks);
-            p
-        }
-    };
-    partition.born = assignment.born;
-    if assignment.appeared {
-        partition.replay_from = Vec::new();
-        partition.base.1 = Vec::new();
-    }
-    if let Some(frozen) = frozen.filter(|_| stop) {
-        partition.stage = Stage::Lost(
-            frozen,
-            LostRange {
-                resume_source: assignment.log_start.max(low),
-            },
-        );
-    }
-    partition
 }

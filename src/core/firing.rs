@@ -254,7 +254,9 @@ impl Topic {
             return;
         };
         match outcome {
-            FetchOutcome::Found { .. } if cx.stopping || self.paused.is_some() => {
+            FetchOutcome::Found { .. }
+                if cx.stopping || self.paused.is_some() || self.stands_still(number) =>
+            {
                 self.release(number, origin, cx, true);
                 self.wait_again(number, origin, 0, cx);
             }
@@ -290,6 +292,13 @@ impl Topic {
             let detail = p.details.get(&origin);
             !p.early.is_empty() && detail.is_some_and(|d| d.unaccounted > 0)
         })
+    }
+
+    /// Something of the partition was lost meanwhile.
+    fn stands_still(&self, number: i32) -> bool {
+        self.partitions
+            .get(&number)
+            .is_some_and(|p| p.stage != Stage::Live)
     }
 
     fn wait_again(&mut self, number: i32, origin: i64, delay_ms: i64, cx: &Cx<'_>) {

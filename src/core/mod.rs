@@ -17,6 +17,7 @@ pub mod event;
 mod firing;
 pub mod image;
 mod labels;
+mod lost;
 mod low_water;
 mod partition;
 mod pins;

@@ -25,6 +25,9 @@ pub(super) enum Stage {
 pub(super) struct LostRange {
     /// Where reading of the source can go on.
     pub resume_source: i64,
+    /// The ACKs are to be read again from E once the source is read to its end: copies of what is below the low-water
+    /// mark are known only then.
+    pub replay_acks: bool,
 }
 
 /// First deliveries from `from` on (up to the next span) have this timeout.
@@ -45,6 +48,8 @@ pub(super) struct Partition {
     pub start: i64,
     /// What lies below was never ours to track.
     pub born: i64,
+    /// [from, to): gone before they were read.
+    pub lost: Vec<(i64, i64)>,
     pub slots: Slots,
     /// By origin.
     pub details: BTreeMap<i64, Detail>,
@@ -80,6 +85,7 @@ impl Partition {
             applied: from,
             start: from,
             born: 0,
+            lost: Vec::new(),
             slots: Slots::default(),
             details: BTreeMap::new(),
             by_offset: HashMap::new(),
@@ -107,6 +113,13 @@ impl Partition {
 
     pub fn is_lost(&self) -> bool {
         matches!(self.stage, Stage::Lost(..))
+    }
+
+    /// Whether a record stood there that was gone before it was read.
+    pub fn was_lost(&self, offset: i64) -> bool {
+        self.lost
+            .iter()
+            .any(|(from, to)| (*from..*to).contains(&offset))
     }
 
     /// In a replay, up to an end that was read after the assignment, what our predecessor sent is taken for ours.

@@ -126,7 +126,7 @@ impl Topic {
             let msg = self.msg(at.partition, m.position.offset);
             return Ok((m.state, msg, m.newest_delivery, m.attempt));
         }
-        if at.offset >= p.applied || at.offset < p.born {
+        if at.offset >= p.applied || at.offset < p.born || p.was_lost(at.offset) {
             return Err(Lookup::Untracked);
         }
         Err(Lookup::Settled)

@@ -349,10 +349,10 @@ impl Topic {
             self.delivery_read(record.partition, mark.origin, record.offset, mark, cx);
             return true;
         }
-        if mark.origin >= p.start {
+        if mark.origin >= p.start && !p.was_lost(mark.origin) {
             return false;
         }
-        // The original lies below the low-water mark: the copy carries everything.
+        // The original lies below the low-water mark, or is lost: the copy carries everything.
         let slot = Slot {
             mark: Mark::Anchor,
             seen_ms: cx.mono,

@@ -2,6 +2,7 @@
 //! counts. What cannot be decided is kept and counted, never settled (invariant 14).
 
 use super::detail::{Pending, Phase, strength};
+use super::low_water::offset_in;
 use super::policy::SameId;
 use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
 use super::schedule;
@@ -50,7 +51,9 @@ impl Topic {
             AckTarget::Position {
                 partition, offset, ..
             } => {
-                if self.knows(*partition, *offset) {
+                if self.is_before_ours(*partition, ack.at) {
+                    self.count_verdict(extra.verdict, VerdictResult::Unknown);
+                } else if self.knows(*partition, *offset) {
                     self.apply_at(*partition, *offset, ack, extra, cx);
                 } else if let Some((_, origin)) = extra.origin.filter(|(t, _)| *t == self.ix)
                     && self.knows(origin.partition, origin.offset)
@@ -74,6 +77,14 @@ impl Topic {
                 self.keep_unmatched(ack, VerdictResult::Invalid, "names no message", cx);
             }
         }
+    }
+
+    /// Nothing that stands before E is about a message of the partition. It is read all the same where another partition
+    /// needs it; and a topic that was made anew has the positions of the old one's messages, with the old one's ACKs.
+    fn is_before_ours(&self, partition: i32, at: LogPosition) -> bool {
+        self.partitions
+            .get(&partition)
+            .is_some_and(|p| at.offset < offset_in(&p.replay_from, at.partition))
     }
 
     fn knows(&self, partition: i32, offset: i64) -> bool {

@@ -112,8 +112,13 @@ pub fn take_over(
                 // It appeared after the first look: from its first record.
                 (None, None) => (LOG_START, None, None),
             };
+            // The ACKs that stand there are about another topic's messages, as far as can be told.
+            let acks = match recreated {
+                Some(Recreated::Source) => Some(ack_ends(admin, &config.ack_topic)?),
+                _ => acks,
+            };
             // An image without a commit belongs to another group's time.
-            if offset.is_none() || recreated.is_some() {
+            if offset.is_none() {
                 image = None;
             }
             assignments.push(Assignment {
@@ -147,6 +152,13 @@ fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), Kafka
     match results.into_iter().find_map(Result::err) {
         Some(why) => Err(KafkaProblem::Refused(format!("the first commit: {why}"))),
         None => Ok(()),
+    }
+}
+
+fn ack_ends(admin: &Admin, ack_topic: &str) -> Result<Vec<(i32, i64)>, KafkaProblem> {
+    match admin.topic(ack_topic)? {
+        Some(info) => admin.offsets(ack_topic, &info.partitions, At::Latest, false),
+        None => Ok(Vec::new()),
     }
 }
 

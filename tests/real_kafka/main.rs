@@ -20,6 +20,7 @@ mod demo;
 mod fidelity;
 mod harness;
 mod judges;
+mod lost_ranges;
 mod operator;
 mod refusals;
 mod scene;

@@ -1,0 +1,289 @@
+//! What was gone before it could be read: where a partition stands when it is ours, when it stands still, and how it goes
+//! on.
+//!
+//! Something is lost if the log begins past the lowest unsettled message (its payload, and whatever was not read yet, is
+//! gone), past the ACKs to be read next, or if the topic is another one of the same name. What is known already stays
+//! known, as long as the source is the same one: whose payload is gone becomes a dead letter that says so. Nothing that
+//! lies before the ACKs to be read next is about a message of the partition.
+
+use super::coordinator::Coordinator;
+use super::effect::Effect;
+use super::event::{Assignment, Recreated};
+use super::low_water::offset_in;
+use super::partition::{LostRange, Partition, Stage};
+use super::policy::OnLostRange;
+use super::topic::{Cx, Topic};
+use super::types::{AckIx, LOG_START, LogPosition, Now};
+use super::view::{Frozen, FrozenWhy};
+
+/// Lost ranges that a partition remembers, to say of a position in them that it is not known what became of it.
+const LOST_RANGES_MAX: usize = 256;
+
+impl Coordinator {
+    /// The broker has not got the ACKs that we were to read next.
+    pub(super) fn acks_lost(
+        &mut self,
+        ack: AckIx,
+        partition: i32,
+        log_start: i64,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
+            return;
+        };
+        let was = state.topic.applied(partition).unwrap_or(-1);
+        for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+            topic.counters.lost_ranges += 1;
+            if topic.policy.on_lost_range == OnLostRange::Stop {
+                let frozen = acks_frozen(topic, partition, was, log_start, now);
+                let ix = topic.ix;
+                for p in topic.partitions.values_mut().filter(|p| !p.is_lost()) {
+                    let lost = LostRange {
+                        resume_source: p.applied,
+                        replay_acks: false,
+                    };
+                    p.stage = Stage::Lost(frozen.clone(), lost);
+                    effects.push(Effect::StopSource {
+                        topic: ix,
+                        partition: p.number,
+                    });
+                }
+            }
+        }
+        match state.log_starts.iter_mut().find(|(n, _)| *n == partition) {
+            Some((_, start)) => *start = log_start,
+            None => state.log_starts.push((partition, log_start)),
+        }
+        // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
+        let order = state.topic.restart_at(&[(partition, log_start)]);
+        effects.push(order.effect(ack));
+    }
+}
+
+impl Topic {
+    /// The broker has not got what we were to read next.
+    pub(super) fn source_lost(&mut self, partition: i32, log_start: i64, cx: &mut Cx<'_>) {
+        let on_lost = self.policy.on_lost_range;
+        let name = self.settings.name.clone();
+        let ix = self.ix;
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        if p.is_lost() {
+            return;
+        }
+        self.counters.lost_ranges += 1;
+        match on_lost {
+            OnLostRange::Stop => {
+                let frozen = source_frozen(&name, partition, p.applied, log_start, cx.now);
+                let lost = LostRange {
+                    resume_source: log_start,
+                    replay_acks: false,
+                };
+                p.stage = Stage::Lost(frozen, lost);
+                cx.effects.push(Effect::StopSource {
+                    topic: ix,
+                    partition,
+                });
+            }
+            OnLostRange::ReportAndContinue => {
+                // A log that was truncated or made anew begins below: what we believed of it is void.
+                if log_start < p.applied {
+                    p.applied = log_start;
+                }
+                p.skip_to(log_start);
+                cx.effects.push(Effect::ReadSource {
+                    topic: ix,
+                    partition,
+                    from: log_start,
+                });
+            }
+        }
+    }
+
+    /// Somebody decided: what stood still goes on. True if the ACKs since E are to be read again.
+    pub(super) fn go_on(&mut self, effects: &mut Vec<Effect>) -> bool {
+        let mut replay_acks = false;
+        for p in self.partitions.values_mut() {
+            let Stage::Lost(_, lost) = &p.stage else {
+                continue;
+            };
+            let lost = *lost;
+            replay_acks |= lost.replay_acks;
+            p.stage = Stage::Replaying(None);
+            p.skip_to(lost.resume_source);
+            effects.push(Effect::ReadSource {
+                topic: self.ix,
+                partition: p.number,
+                from: p.applied,
+            });
+        }
+        self.moved = true;
+        replay_acks
+    }
+
+    /// Where a partition stands when it is ours: from its image, or from (L, E); frozen, if something was lost.
+    pub(super) fn take_over(&mut self, assignment: Assignment, now: Now) -> Partition {
+        let (number, log_start) = (assignment.partition, assignment.log_start);
+        let recreated = assignment.recreated;
+        let acks = assignment.acks.clone().unwrap_or_default();
+        let low = match assignment.low {
+            LOG_START => log_start,
+            // L is of another log.
+            _ if recreated == Some(Recreated::Source) => log_start,
+            low => low,
+        };
+        let mut p = match assignment.image {
+            Some(image) if recreated != Some(Recreated::Source) => {
+                self.restore(number, *image, low, now)
+            }
+            _ => {
+                let mut p = Partition::new(number, low, self.policy.timeout_ms, now);
+                p.replay_from.clone_from(&acks);
+                p.base = (low, acks);
+                p
+            }
+        };
+        p.born = assignment.born;
+        if assignment.appeared {
+            p.replay_from = Vec::new();
+            p.base.1 = Vec::new();
+        }
+        let mut frozen = None;
+        if recreated == Some(Recreated::Source) {
+            p.born = log_start;
+            frozen = Some(recreated_frozen(
+                &self.settings.name,
+                FrozenWhy::SourceLost,
+                now,
+            ));
+        } else if p.low() < log_start {
+            let from = p.low();
+            frozen = Some(source_frozen(
+                &self.settings.name,
+                number,
+                from,
+                log_start,
+                now,
+            ));
+        }
+        self.counters.lost_ranges += u64::from(frozen.is_some());
+        if recreated == Some(Recreated::AckTopic) {
+            p.forget_ack_positions();
+            self.counters.lost_ranges += 1;
+            let name = &self.settings.ack_name;
+            frozen.get_or_insert_with(|| recreated_frozen(name, FrozenWhy::AcksLost, now));
+        } else if assignment.acks.is_some()
+            && let Some((n, start)) = assignment
+                .ack_log_starts
+                .iter()
+                .find(|(n, start)| offset_in(&p.replay_from, *n) < *start)
+        {
+            self.counters.lost_ranges += 1;
+            let from = offset_in(&p.replay_from, *n);
+            frozen.get_or_insert_with(|| acks_frozen(self, *n, from, *start, now));
+        }
+        let resume_source = p.applied.max(log_start);
+        match frozen {
+            Some(frozen) if self.policy.on_lost_range == OnLostRange::Stop => {
+                let lost = LostRange {
+                    resume_source,
+                    replay_acks: true,
+                };
+                p.stage = Stage::Lost(frozen, lost);
+            }
+            _ => p.skip_to(resume_source),
+        }
+        p
+    }
+}
+
+impl Partition {
+    /// What lies between where it is applied and `offset` can never be read.
+    fn skip_to(&mut self, offset: i64) {
+        if offset > self.applied {
+            if self.lost.len() >= LOST_RANGES_MAX {
+                self.lost.remove(0);
+            }
+            self.lost.push((self.applied, offset));
+            self.set_applied(offset);
+        }
+    }
+
+    /// The ACK topic was made anew: where anything stood on the old one says nothing any more.
+    fn forget_ack_positions(&mut self) {
+        self.replay_from = Vec::new();
+        self.base.1 = Vec::new();
+        self.pins = super::pins::Pins::default();
+        let nowhere = LogPosition::new(-1, -1);
+        let origins: Vec<i64> = self.details.keys().copied().collect();
+        for origin in origins {
+            self.update(origin, |d| {
+                if let Some(pending) = &mut d.pending {
+                    pending.at = nowhere;
+                }
+                d.ack_beside_death = d.ack_beside_death.map(|_| nowhere);
+            });
+        }
+    }
+}
+
+/// What an operator does who wants to go on.
+fn cure(what: &str, then: &str) -> Box<str> {
+    format!("{what}, set on_lost_range = \"report-and-continue\" (PATCH the topic); and {then}")
+        .into()
+}
+
+fn source_frozen(name: &str, partition: i32, from: i64, log_start: i64, now: Now) -> Frozen {
+    Frozen {
+        why: FrozenWhy::SourceLost,
+        since_wall_ms: now.wall_ms,
+        detail: format!(
+            "{name}/{partition}: records {from} to {} were gone before they were settled (retention or DeleteRecords)",
+            log_start - 1
+        )
+        .into(),
+        cure: cure(
+            "to go on from where the log begins now",
+            "give the topic more retention than a message may be outstanding and the coordinator away",
+        ),
+    }
+}
+
+fn acks_frozen(topic: &Topic, partition: i32, from: i64, log_start: i64, now: Now) -> Frozen {
+    Frozen {
+        why: FrozenWhy::AcksLost,
+        since_wall_ms: now.wall_ms,
+        detail: format!(
+            "{}/{partition}: ACKs {from} to {} were gone before they were read; who was acknowledged in them cannot be \
+             told, so nothing is retried",
+            topic.settings.ack_name,
+            log_start - 1
+        )
+        .into(),
+        cure: cure(
+            "to retry what is not known to be acknowledged",
+            "give the ack topic at least the retention of the source",
+        ),
+    }
+}
+
+fn recreated_frozen(name: &str, why: FrozenWhy, now: Now) -> Frozen {
+    let cure = match why {
+        FrozenWhy::AcksLost => cure(
+            "to retry what is not known to be acknowledged",
+            "keep the ack topic for as long as its messages are tracked",
+        ),
+        _ => cure(
+            "to track the topic that is there now, from its first record",
+            "let messages be settled before their topic is made anew",
+        ),
+    };
+    Frozen {
+        why,
+        since_wall_ms: now.wall_ms,
+        detail: format!("{name} is not the topic that was read before: it was made anew").into(),
+        cure,
+    }
+}

@@ -1,0 +1,184 @@
+//! Records and ACKs that were gone before they were read: a partition stands still and says so, nothing is sent again in
+//! a storm, and it goes on when somebody decides.
+
+use serde_json::{Value, json};
+
+use crate::require_kafka;
+use crate::scene::{Scene, let_pass, secs};
+use crate::support::ackwarden::Ackwarden;
+use crate::support::eventually;
+use crate::support::produce::{NewRecord, Place};
+use crate::support::records::committed;
+use crate::support::topics;
+
+/// Long enough to be killed before anything is due, short enough that a storm of resends would show within [`STORM`].
+const DUE_SOON: &str = "timeout = \"4s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 50\n";
+const STORM: f64 = 4.5;
+
+#[test]
+fn records_deleted_past_the_low_water_mark_while_it_was_down_freeze_the_partition_until_somebody_decides()
+ {
+    records_are_deleted_while_it_is_down(Store::Kept);
+}
+
+#[test]
+fn without_its_store_the_messages_that_are_gone_are_untracked_and_the_others_go_on() {
+    records_are_deleted_while_it_is_down(Store::Lost);
+}
+
+fn records_are_deleted_while_it_is_down(store: Store) {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "source-lost", 1);
+    // By name, so that without its store it is not waited for until its session ends.
+    let config = scene.config(DUE_SOON).instance_id("it");
+    let mut service = Ackwarden::start(config);
+    let places = numbered(&scene, 6);
+    acknowledge(&scene, &places[..2]);
+    wait_committed(&scene, 2);
+    service.kill9();
+    // 2 and 3 are gone; 5 is acknowledged while nobody looks.
+    topics::delete_records(&scene.brokers, &scene.topic, 0, 4);
+    acknowledge(&scene, &places[5..]);
+    store.treat(&service);
+    service.start_again();
+    let frozen = wait_frozen(&service, &scene, "source-lost");
+    assert!(
+        frozen["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains(&format!("{}/0: records 2 to 3", scene.topic))),
+        "{frozen}"
+    );
+    assert!(service.is_ready(), "starting again would not help");
+    assert_stands_still(&service, &scene, "source-lost", 2);
+    // Nobody has decided: so it is after another start.
+    service.kill9_and_start_again();
+    wait_frozen(&service, &scene, "source-lost");
+    assert_stands_still(&service, &scene, "source-lost", 2);
+
+    go_on(&service, &scene);
+    scene.wait_copies(&places[4].position(), 1, secs(20));
+    scene.ack(&places[4].position());
+    service.wait_settled(&scene.topic, secs(20));
+    assert_eq!(scene.copies_of(&places[5].position()), [], "{store:?}");
+    for gone in &places[2..4] {
+        assert_eq!(scene.copies_of(&gone.position()), []);
+        // Of what the store knew there is something to tell; of the rest nobody knows what became of it.
+        let state = match store {
+            Store::Kept => "payload-lost",
+            Store::Lost => "untracked",
+        };
+        let (_, message) = service.try_get(&format!("/messages/{}", gone.position()));
+        assert_eq!(message["state"], state, "{message}");
+    }
+    let stubs: Vec<Option<String>> = scene
+        .dead_letters()
+        .iter()
+        .inspect(|d| assert_eq!(d.header("ackwarden-cause"), Some("payload-lost")))
+        .map(|d| d.origin().map(str::to_owned))
+        .collect();
+    let known = match store {
+        Store::Kept => &places[2..4],
+        Store::Lost => &[],
+    };
+    let expected: Vec<Option<String>> = known.iter().map(|p| Some(p.position())).collect();
+    assert_eq!(stubs, expected);
+    wait_committed_past(&scene, 6);
+    // It was reported once, and is over.
+    service.kill9_and_start_again();
+    let origin = scene.send_one("new");
+    scene.wait_copies(&origin, 1, secs(20));
+    assert_eq!(topic_view(&service, &scene)["frozen"], Value::Null);
+}
+
+/// What becomes of the store while the service is down.
+#[derive(Debug, Clone, Copy)]
+enum Store {
+    Kept,
+    Lost,
+}
+
+impl Store {
+    fn treat(self, service: &Ackwarden) {
+        match self {
+            Self::Kept => {}
+            Self::Lost => service.delete_store(),
+        }
+    }
+}
+
+/// So many records on partition 0, one by one in order.
+fn numbered(scene: &Scene, count: usize) -> Vec<Place> {
+    let records: Vec<NewRecord> = (0..count)
+        .map(|n| NewRecord::new(format!("message {n}")).key("k").partition(0))
+        .collect();
+    scene.send(&records)
+}
+
+fn acknowledge(scene: &Scene, places: &[Place]) {
+    let acks: Vec<NewRecord> = places
+        .iter()
+        .map(|place| NewRecord::ack(&place.position()).partition(0))
+        .collect();
+    scene.say(&acks);
+}
+
+fn low_water_mark(scene: &Scene) -> Option<i64> {
+    committed(&scene.brokers, &scene.group(), &scene.topic, 0).map(|(offset, _)| offset)
+}
+
+fn wait_committed(scene: &Scene, offset: i64) {
+    eventually(&format!("{offset} is committed"), secs(20), || {
+        (low_water_mark(scene)? == offset).then_some(())
+    });
+}
+
+fn wait_committed_past(scene: &Scene, offset: i64) {
+    eventually(&format!("{offset} or more is committed"), secs(20), || {
+        (low_water_mark(scene)? >= offset).then_some(())
+    });
+}
+
+fn topic_view(service: &Ackwarden, scene: &Scene) -> Value {
+    service.get(&format!("/topics/{}", scene.topic))
+}
+
+fn wait_frozen(service: &Ackwarden, scene: &Scene, why: &str) -> Value {
+    let frozen = eventually(&format!("it is frozen: {why}"), secs(30), || {
+        let frozen = topic_view(service, scene)["frozen"].clone();
+        (frozen["why"] == why).then_some(frozen)
+    });
+    assert!(
+        frozen["cure"]
+            .as_str()
+            .is_some_and(|cure| cure.contains("report-and-continue")),
+        "{frozen}"
+    );
+    frozen
+}
+
+/// Several timeouts pass, and nothing is written, committed or forgotten.
+fn assert_stands_still(service: &Ackwarden, scene: &Scene, why: &str, low: i64) {
+    let length = scene.source().len();
+    let_pass(STORM);
+    assert_eq!(scene.source().len(), length, "sent again while frozen");
+    assert_eq!(scene.dead_letters(), []);
+    assert_eq!(low_water_mark(scene), Some(low), "committed while frozen");
+    let labels = [("topic", scene.topic.as_str()), ("why", why)];
+    assert_eq!(service.metric("ackwarden_frozen", &labels) as u64, 1);
+    let labels = [("topic", scene.topic.as_str())];
+    assert_eq!(
+        service.metric("ackwarden_lost_ranges_total", &labels) as u64,
+        1
+    );
+}
+
+fn go_on(service: &Ackwarden, scene: &Scene) {
+    let (status, body) = service.patch(
+        &format!("/topics/{}", scene.topic),
+        &json!({"on_lost_range": "report-and-continue"}),
+    );
+    assert_eq!(status, 200, "{body}");
+    eventually("it goes on", secs(20), || {
+        (topic_view(service, scene)["frozen"] == Value::Null).then_some(())
+    });
+}
