@@ -90,6 +90,83 @@ fn records_are_deleted_while_it_is_down(store: Store) {
     assert_eq!(topic_view(&service, &scene)["frozen"], Value::Null);
 }
 
+#[test]
+fn acks_deleted_before_they_were_read_freeze_the_topic_and_cause_no_storm() {
+    acks_are_deleted_while_it_is_down(Store::Kept);
+}
+
+#[test]
+fn without_its_store_too_acks_deleted_before_they_were_read_freeze_the_topic() {
+    acks_are_deleted_while_it_is_down(Store::Lost);
+}
+
+fn acks_are_deleted_while_it_is_down(store: Store) {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-lost", 1);
+    let config = scene.config(DUE_SOON).instance_id("it");
+    let mut service = Ackwarden::start(config);
+    let places = numbered(&scene, 4);
+    acknowledge(&scene, &places[1..2]);
+    service.wait_state(&places[1].position(), "acked", secs(10));
+    // A checkpoint's time.
+    let_pass(1.0);
+    service.kill9();
+    // Nobody will ever know of the ACK of 2.
+    acknowledge(&scene, &places[2..3]);
+    topics::delete_records(&scene.brokers, &scene.acks_topic(), 0, 2);
+    store.treat(&service);
+    service.start_again();
+    let frozen = wait_frozen(&service, &scene, "acks-lost");
+    let first = match store {
+        Store::Kept => 1,
+        Store::Lost => 0,
+    };
+    let range = format!("{}/0: ACKs {first} to 1", scene.acks_topic());
+    assert!(
+        frozen["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains(&range)),
+        "{frozen}"
+    );
+    // An ACK that comes now counts.
+    acknowledge(&scene, &places[..1]);
+    assert_stands_still(&service, &scene, "acks-lost", 0);
+    let new = scene.send_one("sent while it stands still");
+
+    go_on(&service, &scene);
+    scene.wait_copies(&places[2].position(), 1, secs(20));
+    scene.wait_copies(&places[3].position(), 1, secs(20));
+    scene.wait_copies(&new, 1, secs(20));
+    assert_eq!(scene.copies_of(&places[0].position()), []);
+    if let Store::Kept = store {
+        assert_eq!(scene.copies_of(&places[1].position()), []);
+    }
+    acknowledge(&scene, &places);
+    scene.ack(&new);
+    service.wait_settled(&scene.topic, secs(20));
+}
+
+#[test]
+fn acks_deleted_after_they_were_read_are_no_loss() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-read", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_SOON));
+    let places = numbered(&scene, 3);
+    acknowledge(&scene, &places[1..]);
+    service.wait_state(&places[2].position(), "acked", secs(10));
+    let_pass(1.0);
+    service.kill9();
+    topics::delete_records(&scene.brokers, &scene.acks_topic(), 0, 2);
+    service.start_again();
+    scene.wait_copies(&places[0].position(), 1, secs(20));
+    acknowledge(&scene, &places[..1]);
+    service.wait_settled(&scene.topic, secs(20));
+    assert_eq!(scene.source().len(), 4);
+    let labels = [("topic", scene.topic.as_str())];
+    let lost = service.metric("ackwarden_lost_ranges_total", &labels);
+    assert_eq!(lost as u64, 0);
+}
+
 /// What becomes of the store while the service is down.
 #[derive(Debug, Clone, Copy)]
 enum Store {
