@@ -407,6 +407,15 @@ impl Coordinator {
             .collect()
     }
 
+    /// Which topics stand still, and why.
+    #[must_use]
+    pub fn frozen_topics(&self, now: Now) -> Vec<(TopicIx, Frozen)> {
+        self.topics
+            .iter()
+            .flat_map(|t| self.frozen(t, now).into_iter().map(|f| (t.ix, f)))
+            .collect()
+    }
+
     fn topic_view(&self, t: &Topic, now: Now) -> TopicView {
         let mut counts = [0; 5];
         let mut oldest: Option<i64> = None;

@@ -12,6 +12,7 @@ use super::checkpoints::Checkpoints;
 use super::input::{FetchFor, Fetched, Input};
 use super::names::Names;
 use super::outgoing::{self, Outgoing};
+use super::standstill::Standstill;
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
@@ -102,6 +103,7 @@ pub struct Engine {
     refused: Vec<(u64, PublishOutcome)>,
     written: Written,
     was_ready: bool,
+    standstill: Standstill,
 }
 
 /// The headers of the last checkpoint: one that says nothing new is not written, so that an idle service leaves the disk
@@ -157,6 +159,7 @@ impl Engine {
             refused: Vec::new(),
             written: Written::default(),
             was_ready: false,
+            standstill: Standstill::default(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Engine {
             }
             self.checkpoint_if_due();
             self.say_ready();
+            self.say_frozen();
         }
         self.stop(inputs);
     }
@@ -497,6 +501,14 @@ impl Engine {
             );
         }
         self.was_ready = ready;
+    }
+
+    fn say_frozen(&mut self) {
+        let now = clock::now();
+        if self.standstill.is_due(now.mono_ms) {
+            self.standstill
+                .note(&self.names, self.coordinator.frozen_topics(now));
+        }
     }
 
     /// Stop firing, wait for reports, checkpoint, commit, close: bounded in time.

@@ -14,6 +14,7 @@ mod names;
 mod outgoing;
 pub mod prepare;
 mod sinks;
+mod standstill;
 mod state;
 mod takeover;
 

@@ -49,6 +49,7 @@ fn records_are_deleted_while_it_is_down(store: Store) {
         "{frozen}"
     );
     assert!(service.is_ready(), "starting again would not help");
+    wait_logged(&service, "source-lost");
     assert_stands_still(&service, &scene, "source-lost", 2);
     // Nobody has decided: so it is after another start.
     service.kill9_and_start_again();
@@ -128,6 +129,7 @@ fn acks_are_deleted_while_it_is_down(store: Store) {
             .is_some_and(|d| d.contains(&range)),
         "{frozen}"
     );
+    wait_logged(&service, "acks-lost");
     // An ACK that comes now counts.
     acknowledge(&scene, &places[..1]);
     assert_stands_still(&service, &scene, "acks-lost", 0);
@@ -247,6 +249,15 @@ fn assert_stands_still(service: &Ackwarden, scene: &Scene, why: &str, low: i64) 
         service.metric("ackwarden_lost_ranges_total", &labels) as u64,
         1
     );
+}
+
+/// Who reads only the log is told, too: why, and what to do.
+fn wait_logged(service: &Ackwarden, why: &str) {
+    eventually("the log says it", secs(10), || {
+        let log = service.log();
+        let said = |line: &str| line.contains(why) && line.contains("report-and-continue");
+        log.lines().any(said).then_some(())
+    });
 }
 
 fn go_on(service: &Ackwarden, scene: &Scene) {
