@@ -594,11 +594,13 @@ impl Supervisor<'_> {
         let round_admin = Admin::new("round", &settings.admin(), trouble, self.broker)?;
         std::thread::Builder::new().name("asks".into()).spawn({
             let (names, inputs) = (names.clone(), inputs.clone());
-            move || answer_asks(&names, &ask_admin, &asked, &inputs)
+            let ids = Arc::clone(&self.ids);
+            move || answer_asks(&names, &ask_admin, &ids, &asked, &inputs)
         })?;
         std::thread::Builder::new().name("round".into()).spawn({
             let (names, inputs) = (names.clone(), inputs.clone());
-            move || keep_round(&names, &round_admin, &counts, &lost_received, &inputs)
+            let ids = Arc::clone(&self.ids);
+            move || keep_round(&names, &round_admin, &counts, &ids, &lost_received, &inputs)
         })?;
         let hands = KafkaHands {
             source_reader: Reader::spawn(

@@ -122,6 +122,12 @@ impl AckTopic {
         }
     }
 
+    /// It was made anew: what was known of the old one is void.
+    pub fn forget(&mut self) {
+        self.applied.clear();
+        self.barrier = Barrier::Idle;
+    }
+
     /// Somebody waits until everything that was there at `deadline_ms` is applied.
     pub fn want(&mut self, deadline_ms: i64, now: Now, next_round: &mut Round) -> (bool, Wants) {
         let mut wants = Wants::default();

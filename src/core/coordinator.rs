@@ -31,7 +31,7 @@ const RESUME_SHARE: f64 = 0.9;
 
 /// Where an ACK topic is on its way to being followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AckStage {
+pub(super) enum AckStage {
     /// Its sources are not read to their ends yet.
     Waiting,
     /// From E on, up to the ends of the fence after the assignment.
@@ -41,9 +41,9 @@ enum AckStage {
 
 pub(super) struct AckState {
     pub topic: AckTopic,
-    stage: AckStage,
+    pub stage: AckStage,
     /// While replaying: (partition, end) to be reached.
-    targets: Vec<(i32, i64)>,
+    pub targets: Vec<(i32, i64)>,
     /// Where each partition began when it was last looked at.
     pub log_starts: Vec<(i32, i64)>,
 }
@@ -125,7 +125,7 @@ impl Coordinator {
             Event::Revoked { topic, partitions } => {
                 if let Some(topic) = self.topics.get_mut(usize::from(topic.0)) {
                     for partition in partitions {
-                        topic.partitions.remove(&partition);
+                        topic.drop_partition(partition, cx.effects);
                         cx.effects.push(Effect::StopSource {
                             topic: topic.ix,
                             partition,
@@ -142,16 +142,21 @@ impl Coordinator {
                 topic,
                 partition,
                 log_start,
-            } => {
-                if let Some(topic) = self.topics.get_mut(usize::from(topic.0)) {
-                    topic.source_lost(partition, log_start, &mut cx);
-                }
-            }
+                log_end,
+            } => self.source_lost(topic, partition, log_start, log_end, now, effects),
             Event::AckOutOfRange {
                 ack,
                 partition,
                 log_start,
             } => self.acks_lost(ack, partition, log_start, now, effects),
+            Event::SourceMadeAnew {
+                topic,
+                log_starts,
+                ack_ends,
+            } => self.source_made_anew(topic, &log_starts, &ack_ends, now, effects),
+            Event::AckTopicMadeAnew { ack, log_starts } => {
+                self.ack_topic_made_anew(ack, log_starts, now, effects);
+            }
             Event::AckEnds { ack, round, answer } => {
                 if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
                     let wants = state.topic.answered(round, answer, now);

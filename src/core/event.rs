@@ -26,14 +26,29 @@ pub enum Event {
     SourceOutOfRange {
         topic: TopicIx,
         partition: i32,
-        /// Where the log begins now.
+        /// Where the log begins now, and where it ends.
         log_start: i64,
+        log_end: i64,
     },
     /// The same on an ACK topic.
     AckOutOfRange {
         ack: AckIx,
         partition: i32,
         log_start: i64,
+    },
+    /// The source topic is another one of the same name: its id says so.
+    SourceMadeAnew {
+        topic: TopicIx,
+        /// Where each of its partitions begins.
+        log_starts: Vec<(i32, i64)>,
+        /// Where the ACK topic ended after that was found: what stands before is about the old one's messages, as far
+        /// as can be told.
+        ack_ends: Vec<(i32, i64)>,
+    },
+    /// The same of an ACK topic.
+    AckTopicMadeAnew {
+        ack: AckIx,
+        log_starts: Vec<(i32, i64)>,
     },
     /// Answer to [`AskAckEnds`](super::Effect::AskAckEnds): the ends that `read_uncommitted` sees, of all partitions
     /// that fresh metadata names.

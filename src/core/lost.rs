@@ -6,20 +6,67 @@
 //! known, as long as the source is the same one: whose payload is gone becomes a dead letter that says so. Nothing that
 //! lies before the ACKs to be read next is about a message of the partition.
 
-use super::coordinator::Coordinator;
+use super::coordinator::{AckStage, Coordinator};
 use super::effect::Effect;
 use super::event::{Assignment, Recreated};
 use super::low_water::offset_in;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
-use super::topic::{Cx, Topic};
-use super::types::{AckIx, LOG_START, LogPosition, Now};
+use super::topic::Topic;
+use super::types::{AckIx, LOG_START, LogPosition, Now, TopicIx};
 use super::view::{Frozen, FrozenWhy};
 
 /// Lost ranges that a partition remembers, to say of a position in them that it is not known what became of it.
 const LOST_RANGES_MAX: usize = 256;
 
 impl Coordinator {
+    /// The broker has not got the record that we were to read next.
+    pub(super) fn source_lost(
+        &mut self,
+        ix: TopicIx,
+        partition: i32,
+        log_start: i64,
+        log_end: i64,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(topic) = self.topics.get_mut(usize::from(ix.0)) else {
+            return;
+        };
+        let name = topic.settings.name.clone();
+        let Some(p) = topic.partitions.get_mut(&partition) else {
+            return;
+        };
+        if p.is_lost() {
+            return;
+        }
+        let cut = log_start <= p.applied;
+        let (frozen, resume_source) = if cut {
+            // What was read is gone, and other records have its offsets. Of what lies below the low-water mark nothing
+            // is needed; the rest is known only by reading it again.
+            let from = p.low().clamp(log_start, log_end.max(log_start));
+            let (low, acks) = p.base.clone();
+            let acks = if from < low { Vec::new() } else { acks };
+            let frozen = cut_frozen(&name, partition, p.applied, log_end, now);
+            let mut begun = Partition::begun(p.number, from, &acks, topic.policy.timeout_ms, now);
+            begun.born = p.born;
+            begun.lost = std::mem::take(&mut p.lost);
+            topic.replace_partition(begun, effects);
+            (frozen, from)
+        } else {
+            let frozen = source_frozen(&name, partition, p.applied, log_start, now);
+            (frozen, log_start)
+        };
+        let lost = LostRange {
+            resume_source,
+            replay_acks: cut,
+        };
+        let replay = topic.lose(&[partition], &frozen, Some(lost), effects);
+        if replay {
+            self.acks[usize::from(topic.settings.ack.0)].stage = AckStage::Waiting;
+        }
+    }
+
     /// The broker has not got the ACKs that we were to read next.
     pub(super) fn acks_lost(
         &mut self,
@@ -33,23 +80,14 @@ impl Coordinator {
             return;
         };
         let was = state.topic.applied(partition).unwrap_or(-1);
+        let cut = log_start <= was;
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-            topic.counters.lost_ranges += 1;
-            if topic.policy.on_lost_range == OnLostRange::Stop {
-                let frozen = acks_frozen(topic, partition, was, log_start, now);
-                let ix = topic.ix;
-                for p in topic.partitions.values_mut().filter(|p| !p.is_lost()) {
-                    let lost = LostRange {
-                        resume_source: p.applied,
-                        replay_acks: false,
-                    };
-                    p.stage = Stage::Lost(frozen.clone(), lost);
-                    effects.push(Effect::StopSource {
-                        topic: ix,
-                        partition: p.number,
-                    });
-                }
+            let frozen = acks_frozen(topic, partition, was, log_start, now);
+            if cut {
+                topic.forget_ack_positions();
             }
+            let all: Vec<i32> = topic.partitions.keys().copied().collect();
+            topic.lose(&all, &frozen, None, effects);
         }
         match state.log_starts.iter_mut().find(|(n, _)| *n == partition) {
             Some((_, start)) => *start = log_start,
@@ -59,47 +97,145 @@ impl Coordinator {
         let order = state.topic.restart_at(&[(partition, log_start)]);
         effects.push(order.effect(ack));
     }
+
+    /// Another topic of the same name: nothing that is known of the old one is about its messages.
+    pub(super) fn source_made_anew(
+        &mut self,
+        ix: TopicIx,
+        log_starts: &[(i32, i64)],
+        ack_ends: &[(i32, i64)],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(topic) = self.topics.get_mut(usize::from(ix.0)) else {
+            return;
+        };
+        let timeout_ms = topic.policy.timeout_ms;
+        let mut numbers = Vec::new();
+        for (number, start) in log_starts {
+            if topic.partitions.contains_key(number) {
+                let mut begun = Partition::begun(*number, *start, ack_ends, timeout_ms, now);
+                begun.born = *start;
+                topic.replace_partition(begun, effects);
+                numbers.push(*number);
+            }
+        }
+        // Reports of what was submitted for old messages say nothing of new ones at their positions.
+        topic.publishing.clear();
+        topic.in_flight = 0;
+        topic.in_flight_bytes = 0;
+        topic.settled.forget_all();
+        topic.forget_fences();
+        let frozen = recreated_frozen(&topic.settings.name, FrozenWhy::SourceLost, now);
+        topic.lose(&numbers, &frozen, None, effects);
+    }
+
+    /// Another ACK topic of the same name: the ACKs that stood on the old one and were not read are lost.
+    pub(super) fn ack_topic_made_anew(
+        &mut self,
+        ack: AckIx,
+        log_starts: Vec<(i32, i64)>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
+            return;
+        };
+        for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+            topic.forget_ack_positions();
+            let frozen = recreated_frozen(&topic.settings.ack_name, FrozenWhy::AcksLost, now);
+            let all: Vec<i32> = topic.partitions.keys().copied().collect();
+            topic.lose(&all, &frozen, None, effects);
+        }
+        state.topic.forget();
+        state.targets.clear();
+        state.log_starts = log_starts;
+        match state.stage {
+            AckStage::Waiting => {}
+            AckStage::Replaying => state.stage = AckStage::Waiting,
+            AckStage::Live => {
+                let order = state.topic.restart_at(&state.log_starts);
+                effects.push(order.effect(ack));
+            }
+        }
+    }
+
+    /// Lost ranges that were reported and gone on from since the last call, for the log.
+    pub fn take_lost_ranges(&mut self) -> Vec<(TopicIx, Frozen)> {
+        let each = self.topics.iter_mut();
+        each.flat_map(|t| {
+            t.lost_untold
+                .drain(..)
+                .map(|f| (t.ix, f))
+                .collect::<Vec<_>>()
+        })
+        .collect()
+    }
 }
 
 impl Topic {
-    /// The broker has not got what we were to read next.
-    pub(super) fn source_lost(&mut self, partition: i32, log_start: i64, cx: &mut Cx<'_>) {
-        let on_lost = self.policy.on_lost_range;
-        let name = self.settings.name.clone();
-        let ix = self.ix;
-        let Some(p) = self.partitions.get_mut(&partition) else {
-            return;
-        };
-        if p.is_lost() {
-            return;
-        }
+    /// Something of these partitions is lost: they stand still, or go on from there (from where they are, without
+    /// `lost`), as the policy says. True if the ACKs since E are to be read again now.
+    fn lose(
+        &mut self,
+        partitions: &[i32],
+        frozen: &Frozen,
+        lost: Option<LostRange>,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         self.counters.lost_ranges += 1;
-        match on_lost {
-            OnLostRange::Stop => {
-                let frozen = source_frozen(&name, partition, p.applied, log_start, cx.now);
-                let lost = LostRange {
-                    resume_source: log_start,
-                    replay_acks: false,
-                };
-                p.stage = Stage::Lost(frozen, lost);
-                cx.effects.push(Effect::StopSource {
-                    topic: ix,
-                    partition,
+        let stop = self.policy.on_lost_range == OnLostRange::Stop;
+        if !stop {
+            self.lost_untold.push(frozen.clone());
+        }
+        let mut replay = false;
+        for number in partitions {
+            let Some(p) = self.partitions.get_mut(number).filter(|p| !p.is_lost()) else {
+                continue;
+            };
+            let go_on = lost.unwrap_or(LostRange {
+                resume_source: p.applied,
+                replay_acks: false,
+            });
+            if stop {
+                p.stage = Stage::Lost(frozen.clone(), go_on);
+                effects.push(Effect::StopSource {
+                    topic: self.ix,
+                    partition: *number,
                 });
-            }
-            OnLostRange::ReportAndContinue => {
-                // A log that was truncated or made anew begins below: what we believed of it is void.
-                if log_start < p.applied {
-                    p.applied = log_start;
-                }
-                p.skip_to(log_start);
-                cx.effects.push(Effect::ReadSource {
-                    topic: ix,
-                    partition,
-                    from: log_start,
+            } else if lost.is_some() || matches!(p.stage, Stage::Replaying(None)) {
+                p.skip_to(go_on.resume_source);
+                replay |= go_on.replay_acks;
+                effects.push(Effect::ReadSource {
+                    topic: self.ix,
+                    partition: *number,
+                    from: p.applied,
                 });
             }
         }
+        self.moved = true;
+        replay
+    }
+
+    fn replace_partition(&mut self, partition: Partition, effects: &mut Vec<Effect>) {
+        self.drop_partition(partition.number, effects);
+        self.partitions.insert(partition.number, partition);
+    }
+
+    /// Where anything stood on the ACK topic says nothing any more.
+    fn forget_ack_positions(&mut self) {
+        self.forget_fences();
+        self.overflow.clear();
+        for p in self.partitions.values_mut() {
+            p.forget_ack_positions();
+        }
+    }
+
+    /// They compare logs of which one is another now.
+    fn forget_fences(&mut self) {
+        self.fences.clear();
+        self.fence_asked = None;
+        self.moved = true;
     }
 
     /// Somebody decided: what stood still goes on. True if the ACKs since E are to be read again.
@@ -138,12 +274,7 @@ impl Topic {
             Some(image) if recreated != Some(Recreated::Source) => {
                 self.restore(number, *image, low, now)
             }
-            _ => {
-                let mut p = Partition::new(number, low, self.policy.timeout_ms, now);
-                p.replay_from.clone_from(&acks);
-                p.base = (low, acks);
-                p
-            }
+            _ => Partition::begun(number, low, &acks, self.policy.timeout_ms, now),
         };
         p.born = assignment.born;
         if assignment.appeared {
@@ -193,13 +324,25 @@ impl Topic {
                 };
                 p.stage = Stage::Lost(frozen, lost);
             }
-            _ => p.skip_to(resume_source),
+            Some(frozen) => {
+                self.lost_untold.push(frozen);
+                p.skip_to(resume_source);
+            }
+            None => p.skip_to(resume_source),
         }
         p
     }
 }
 
 impl Partition {
+    /// From (L, E), with nothing known.
+    fn begun(number: i32, low: i64, acks: &[(i32, i64)], timeout_ms: u64, now: Now) -> Self {
+        let mut p = Self::new(number, low, timeout_ms, now);
+        p.replay_from = acks.to_vec();
+        p.base = (low, acks.to_vec());
+        p
+    }
+
     /// What lies between where it is applied and `offset` can never be read.
     fn skip_to(&mut self, offset: i64) {
         if offset > self.applied {
@@ -247,6 +390,22 @@ fn source_frozen(name: &str, partition: i32, from: i64, log_start: i64, now: Now
         cure: cure(
             "to go on from where the log begins now",
             "give the topic more retention than a message may be outstanding and the coordinator away",
+        ),
+    }
+}
+
+fn cut_frozen(name: &str, partition: i32, applied: i64, log_end: i64, now: Now) -> Frozen {
+    Frozen {
+        why: FrozenWhy::SourceLost,
+        since_wall_ms: now.wall_ms,
+        detail: format!(
+            "{name}/{partition}: records up to {applied} were read, and the log ends at {log_end}: it was cut (an unclean \
+             leader election), or the topic was made anew"
+        )
+        .into(),
+        cure: cure(
+            "to read again what there is from the low-water mark on",
+            "set unclean.leader.election.enable=false",
         ),
     }
 }

@@ -98,6 +98,11 @@ impl Settled {
         self.eventful.push_back((self.sequence, detail));
     }
 
+    /// The topic is another one: its positions are of other messages.
+    pub fn forget_all(&mut self) {
+        *self = Self::new(self.max, u64::try_from(self.retention_ms).unwrap_or(0));
+    }
+
     fn make_room(&mut self) {
         while self.uneventful.len() + self.eventful.len() >= self.max {
             if self.uneventful.pop_front().is_none() {

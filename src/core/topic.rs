@@ -93,6 +93,8 @@ pub(super) struct Topic {
     pub retries_by_second: VecDeque<(u64, u64)>,
     /// Operators' decisions submitted, by sequence.
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
+    /// Lost ranges that it went on from by itself, to be told.
+    pub lost_untold: Vec<Frozen>,
 }
 
 impl Topic {
@@ -133,6 +135,7 @@ impl Topic {
             publishing: HashMap::new(),
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
+            lost_untold: Vec::new(),
         }
     }
 
@@ -588,6 +591,32 @@ impl Topic {
             && let Some(detail) = p.remove_detail(origin)
         {
             p.pin_settled(&detail);
+        }
+    }
+
+    /// Forgets a partition, with what the topic knows of it.
+    pub fn drop_partition(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        let Some(p) = self.partitions.remove(&number) else {
+            return;
+        };
+        let mut at = i64::MIN;
+        while let Some((offset, _)) = p.slots.next_first(at, i64::MAX) {
+            if let Some(id) = p.slots.id(offset) {
+                self.labels.remove(id, p.at(offset));
+            }
+            at = offset + 1;
+        }
+        for d in p.details.values() {
+            if let Some(id) = &d.id {
+                self.labels.remove(id, p.at(d.origin));
+            }
+            if matches!(d.phase, Phase::Fetching(_)) {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(d.len));
+                effects.push(Effect::DiscardPayload {
+                    msg: self.msg(number, d.origin),
+                });
+            }
         }
     }
 

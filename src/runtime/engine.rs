@@ -42,6 +42,8 @@ pub trait Hands: Send {
     /// It could not be submitted: that is its report.
     fn publish(&mut self, token: u64, record: Outgoing) -> Result<(), PublishOutcome>;
     fn commit(&mut self, orders: Vec<CommitOrder>);
+    /// The topic has another id from now on.
+    fn made_anew(&mut self, _topic: &str, _id: String) {}
     /// The last thing that Kafka's client complained about, if it is still news.
     fn trouble(&self) -> Option<String>;
     /// Ends readers; what is in flight goes on.
@@ -200,6 +202,10 @@ impl Engine {
                 source_ends,
                 retention_ms,
             } => self.note_lag(&source_ends, &retention_ms),
+            Input::MadeAnew { name, id, event } => {
+                self.hands.made_anew(&name, id);
+                self.handle(event);
+            }
             Input::Stop => {}
         }
         self.report_refused();
@@ -508,6 +514,7 @@ impl Engine {
         if self.standstill.is_due(now.mono_ms) {
             self.standstill
                 .note(&self.names, self.coordinator.frozen_topics(now));
+            Standstill::note_lost(&self.names, self.coordinator.take_lost_ranges());
         }
     }
 

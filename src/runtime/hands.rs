@@ -139,6 +139,12 @@ impl Hands for KafkaHands {
         });
     }
 
+    fn made_anew(&mut self, topic: &str, id: String) {
+        if let Ok(mut ids) = self.topic_ids.write() {
+            ids.insert(topic.to_owned(), id);
+        }
+    }
+
     fn trouble(&self) -> Option<String> {
         self.trouble.recent()
     }

@@ -28,6 +28,12 @@ pub enum Input {
         source_ends: Vec<Vec<(i32, i64)>>,
         retention_ms: Vec<Option<i64>>,
     },
+    /// A topic is another one of the same name: its new id, for what is committed from now on, and what the core is told.
+    MadeAnew {
+        name: String,
+        id: String,
+        event: Event,
+    },
     /// End in order.
     Stop,
 }

@@ -4,8 +4,9 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use super::hands::Ask;
+use super::hands::{Ask, TopicIds};
 use super::input::Input;
+use super::made_anew::MadeAnew;
 use super::names::Names;
 use super::sinks::OutOfRange;
 use crate::core::event::{AskError, Fence};
@@ -18,17 +19,26 @@ use crate::kafka::publisher::PartitionCounts;
 /// How often metadata, lag and retention are looked at.
 const ROUND: Duration = Duration::from_secs(10);
 
+/// An offset that is out of range is looked into again after this, if Kafka did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A topic's retention is looked up every so many rounds: hardly anybody changes it, and it takes a client of its own.
 const RETENTION_EVERY: u64 = 30;
 
 /// Answers the core's questions until the engine is gone.
-pub fn answer_asks(names: &Names, admin: &Admin, asks: &Receiver<Ask>, inputs: &SyncSender<Input>) {
+pub fn answer_asks(
+    names: &Names,
+    admin: &Admin,
+    ids: &TopicIds,
+    asks: &Receiver<Ask>,
+    inputs: &SyncSender<Input>,
+) {
     while let Ok(ask) = asks.recv() {
         let event = match ask {
             Ask::AckEnds { ack, round } => Event::AckEnds {
                 ack,
                 round,
-                answer: ack_ends(names, admin, ack),
+                answer: same_ack_ends(names, admin, ids, ack),
             },
             Ask::Fence { topic, round } => Event::Fence {
                 topic,
@@ -51,6 +61,28 @@ fn ack_ends(names: &Names, admin: &Admin, ack: AckIx) -> Result<Vec<(i32, i64)>,
             .offsets(topic, &info.partitions, At::Latest, false)
             .map_err(failed),
     }
+}
+
+/// Of the topic that is read: where one that was made anew ends says nothing of what is applied. The id is asked for after
+/// the ends, and never comes back: if it is the same then, it was the same before.
+fn same_ack_ends(
+    names: &Names,
+    admin: &Admin,
+    ids: &TopicIds,
+    ack: AckIx,
+) -> Result<Vec<(i32, i64)>, AskError> {
+    let ends = ack_ends(names, admin, ack)?;
+    let topic = names.ack_topic(ack);
+    let known = ids.read().ok().and_then(|ids| ids.get(topic).cloned());
+    let known = known.filter(|id| !id.is_empty());
+    if let (Some(known), Some(Some(id))) = (known, admin.topic_ids(&[topic]).first())
+        && known != *id
+    {
+        return Err(AskError::Failed(
+            "the ack topic was deleted and made anew".into(),
+        ));
+    }
+    Ok(ends)
 }
 
 /// ACK ends first, then fresh metadata of the source, then its ends. A topic that is missing has no partitions: its
@@ -82,9 +114,12 @@ pub fn keep_round(
     names: &Names,
     admin: &Admin,
     counts: &PartitionCounts,
+    ids: &TopicIds,
     lost: &Receiver<OutOfRange>,
     inputs: &SyncSender<Input>,
 ) {
+    let mut anew = MadeAnew::default();
+    let mut pending: Vec<OutOfRange> = Vec::new();
     let mut retention = vec![None; names.config.topics.len()];
     for round in 0_u64.. {
         if round % RETENTION_EVERY == 0 {
@@ -95,42 +130,61 @@ pub fn keep_round(
         if look_round(names, admin, counts, &retention, inputs).is_err() {
             return;
         }
-        let wait = match lost.recv_timeout(ROUND) {
-            Ok(out) => Some(out),
-            Err(RecvTimeoutError::Timeout) => None,
+        if anew.look(names, admin, ids, inputs).is_err() {
+            return;
+        }
+        // Who has no answer yet does not read on: it is asked again soon.
+        let wait = if pending.is_empty() { ROUND } else { AGAIN };
+        match lost.recv_timeout(wait) {
+            Ok(out) => pending.push(out),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut pending: Vec<OutOfRange> = wait.into_iter().chain(lost.try_iter()).collect();
+        }
+        pending.extend(lost.try_iter());
         pending.dedup();
-        for out in pending {
-            if tell_lost(names, admin, &out, inputs).is_err() {
-                return;
+        // Of a topic that was made anew it is told as such, and its offsets are read anew.
+        if !pending.is_empty() {
+            match anew.look(names, admin, ids, inputs) {
+                Ok(found) => pending.retain(|out| !found.contains(&out.topic)),
+                Err(Gone) => return,
             }
         }
+        let mut unanswered = Vec::new();
+        for out in pending {
+            match tell_lost(names, admin, &out, inputs) {
+                Ok(true) => {}
+                Ok(false) => unanswered.push(out),
+                Err(Gone) => return,
+            }
+        }
+        pending = unanswered;
     }
 }
 
 /// The engine is gone.
-struct Gone;
+pub(super) struct Gone;
 
-fn send(inputs: &SyncSender<Input>, input: Input) -> Result<(), Gone> {
+pub(super) fn send(inputs: &SyncSender<Input>, input: Input) -> Result<(), Gone> {
     inputs.send(input).map_err(|_| Gone)
 }
 
+/// False: Kafka did not tell where the log begins and ends.
 fn tell_lost(
     names: &Names,
     admin: &Admin,
     out: &OutOfRange,
     inputs: &SyncSender<Input>,
-) -> Result<(), Gone> {
-    let starts = admin.offsets(&out.topic, &[out.partition], At::Earliest, false);
-    let log_start = match starts.as_deref() {
-        Ok([(_, start)]) => *start,
-        Ok(_) => return Ok(()),
+) -> Result<bool, Gone> {
+    let bound = |at| -> Result<i64, KafkaProblem> {
+        let found = admin.offsets(&out.topic, &[out.partition], at, false)?;
+        Ok(found.first().map_or(0, |(_, offset)| *offset))
+    };
+    let bounds = bound(At::Earliest).and_then(|start| Ok((start, bound(At::Latest)?)));
+    let (log_start, log_end) = match bounds {
+        Ok(bounds) => bounds,
         Err(problem) => {
             tracing::warn!(topic = out.topic, partition = out.partition, %problem, "an offset is out of range, and where the log begins is not told");
-            // The reader asks again when it is positioned anew.
-            return Ok(());
+            return Ok(false);
         }
     };
     let partition = out.partition;
@@ -147,6 +201,7 @@ fn tell_lost(
                 topic,
                 partition,
                 log_start,
+                log_end,
             }),
         )?;
     }
@@ -166,7 +221,7 @@ fn tell_lost(
             }),
         )?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// `None`: without end, or it cannot be told.

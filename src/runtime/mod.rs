@@ -10,6 +10,7 @@ mod engine;
 mod hands;
 mod input;
 mod lookups;
+mod made_anew;
 mod names;
 mod outgoing;
 pub mod prepare;

@@ -24,6 +24,14 @@ impl Standstill {
         true
     }
 
+    /// What was lost, where the policy says to go on all the same.
+    pub fn note_lost(names: &Names, lost: Vec<(TopicIx, Frozen)>) {
+        for (topic, lost) in lost {
+            let (topic, why) = (names.topic(topic), lost.why.as_str());
+            tracing::warn!(topic, why, detail = %lost.detail, "lost, and gone on from as on_lost_range says");
+        }
+    }
+
     pub fn note(&mut self, names: &Names, frozen: Vec<(TopicIx, Frozen)>) {
         let same = |a: &(TopicIx, Frozen), b: &(TopicIx, Frozen)| a.0 == b.0 && a.1.why == b.1.why;
         for new in &frozen {

@@ -7,12 +7,15 @@ use crate::require_kafka;
 use crate::scene::{Scene, let_pass, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::eventually;
+use crate::support::process::Signal;
 use crate::support::produce::{NewRecord, Place};
 use crate::support::records::committed;
-use crate::support::topics;
+use crate::support::topics::{self, TopicSpec};
 
 /// Long enough to be killed before anything is due, short enough that a storm of resends would show within [`STORM`].
 const DUE_SOON: &str = "timeout = \"4s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 50\n";
+/// Later than topics are looked at, every ten seconds.
+const DUE_LATER: &str = "timeout = \"20s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 50\n";
 const STORM: f64 = 4.5;
 
 #[test]
@@ -169,6 +172,180 @@ fn acks_deleted_after_they_were_read_are_no_loss() {
     assert_eq!(lost as u64, 0);
 }
 
+#[test]
+fn a_source_topic_that_was_made_anew_while_it_was_down_is_another_topic() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "anew", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_SOON));
+    let old = numbered(&scene, 6);
+    acknowledge(&scene, &old[..3]);
+    wait_committed(&scene, 3);
+    service.kill9();
+    // An ACK of the old topic's last message, which nobody has read: the new topic will have that position, too.
+    acknowledge(&scene, &old[5..]);
+    make_anew(&scene, &scene.topic);
+    let new = numbered(&scene, 8);
+    service.start_again();
+    let frozen = wait_frozen(&service, &scene, "source-lost");
+    assert!(
+        frozen["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("made anew")),
+        "{frozen}"
+    );
+    assert_quiet(&scene);
+    // One of the new ones is acknowledged before anybody decides.
+    acknowledge(&scene, &new[6..7]);
+    service.kill9_and_start_again();
+    wait_frozen(&service, &scene, "source-lost");
+    acknowledge(&scene, &new[7..]);
+
+    go_on(&service, &scene);
+    for place in &new[..6] {
+        scene.wait_copies(&place.position(), 1, secs(20));
+    }
+    assert_eq!(scene.copies_of(&new[7].position()), []);
+    acknowledge(&scene, &new);
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 8);
+    service.kill9_and_start_again();
+    let origin = scene.send_one("one more");
+    scene.wait_copies(&origin, 1, secs(20));
+    assert_eq!(topic_view(&service, &scene)["frozen"], Value::Null);
+}
+
+#[test]
+fn an_ack_topic_that_was_made_anew_while_it_was_down_has_lost_its_acks() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-anew", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_SOON));
+    let places = numbered(&scene, 4);
+    acknowledge(&scene, &places[1..2]);
+    service.wait_state(&places[1].position(), "acked", secs(10));
+    let_pass(1.0);
+    service.kill9();
+    make_anew(&scene, &scene.acks_topic());
+    acknowledge(&scene, &places[2..3]);
+    service.start_again();
+    let frozen = wait_frozen(&service, &scene, "acks-lost");
+    assert!(
+        frozen["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("made anew")),
+        "{frozen}"
+    );
+    assert_stands_still(&service, &scene, "acks-lost", 0);
+
+    go_on(&service, &scene);
+    for n in [0, 3] {
+        scene.wait_copies(&places[n].position(), 1, secs(20));
+    }
+    for n in [1, 2] {
+        assert_eq!(scene.copies_of(&places[n].position()), [], "{n}");
+    }
+    acknowledge(&scene, &places);
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 4);
+    service.kill9_and_start_again();
+    assert_eq!(topic_view(&service, &scene)["frozen"], Value::Null);
+}
+
+#[test]
+fn a_source_topic_that_is_made_anew_while_it_runs_is_another_topic() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "anew-live", 1);
+    let service = Ackwarden::start(scene.config(DUE_SOON));
+    let old = numbered(&scene, 3);
+    acknowledge(&scene, &old[..1]);
+    wait_committed(&scene, 1);
+    make_anew(&scene, &scene.topic);
+    // More than were read of the old one: the offset to be read next is there, with another record.
+    let new = numbered(&scene, 8);
+    wait_frozen(&service, &scene, "source-lost");
+    assert_quiet(&scene);
+    go_on(&service, &scene);
+    for place in &new {
+        scene.wait_copies(&place.position(), 1, secs(20));
+    }
+    acknowledge(&scene, &new);
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 8);
+}
+
+#[test]
+fn an_ack_topic_that_is_made_anew_while_it_runs_has_lost_its_acks() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-anew-live", 1);
+    let service = Ackwarden::start(scene.config(DUE_SOON));
+    let places = numbered(&scene, 6);
+    acknowledge(&scene, &places[..1]);
+    wait_committed(&scene, 1);
+    make_anew(&scene, &scene.acks_topic());
+    // As many as were read of the old one, and one more.
+    acknowledge(&scene, &places[1..3]);
+    wait_frozen(&service, &scene, "acks-lost");
+    assert_quiet(&scene);
+    go_on(&service, &scene);
+    for place in &places[3..] {
+        scene.wait_copies(&place.position(), 1, secs(20));
+    }
+    for place in &places[..3] {
+        assert_eq!(scene.copies_of(&place.position()), []);
+    }
+    acknowledge(&scene, &places[3..]);
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 6);
+}
+
+#[test]
+fn a_source_topic_that_was_made_anew_and_filled_behind_its_back_is_found_out_by_its_id() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "anew-filled", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_LATER));
+    let old = numbered(&scene, 3);
+    acknowledge(&scene, &old[..1]);
+    wait_committed(&scene, 1);
+    service.signal(Signal::Stop);
+    make_anew(&scene, &scene.topic);
+    // More than were read of the old one: the offset to be read next is there, with another record.
+    let new = numbered(&scene, 8);
+    service.signal(Signal::Cont);
+    wait_frozen(&service, &scene, "source-lost");
+    go_on_quicker(&service, &scene);
+    for place in &new {
+        scene.wait_copies(&place.position(), 1, secs(20));
+    }
+    acknowledge(&scene, &new);
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 8);
+    assert_eq!(scene.dead_letters(), []);
+}
+
+#[test]
+fn an_ack_topic_that_was_made_anew_and_filled_behind_its_back_is_found_out_by_its_id() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-filled", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_LATER));
+    let places = numbered(&scene, 8);
+    acknowledge(&scene, &places[..2]);
+    wait_committed(&scene, 2);
+    service.signal(Signal::Stop);
+    make_anew(&scene, &scene.acks_topic());
+    acknowledge(&scene, &places[2..7]);
+    service.signal(Signal::Cont);
+    wait_frozen(&service, &scene, "acks-lost");
+    go_on_quicker(&service, &scene);
+    scene.wait_copies(&places[7].position(), 1, secs(20));
+    scene.ack(&places[7].position());
+    service.wait_settled(&scene.topic, secs(20));
+    wait_committed_past(&scene, 8);
+    assert_eq!(
+        scene.source().len(),
+        9,
+        "sent again although it was acknowledged"
+    );
+}
+
 /// What becomes of the store while the service is down.
 #[derive(Debug, Clone, Copy)]
 enum Store {
@@ -183,6 +360,20 @@ impl Store {
             Self::Lost => service.delete_store(),
         }
     }
+}
+
+/// Deletes the topic, and makes another one of that name.
+fn make_anew(scene: &Scene, name: &str) {
+    topics::delete(&scene.brokers, name);
+    topics::create(&scene.brokers, &TopicSpec::new(name, 1));
+}
+
+/// Several timeouts pass, and nothing is sent again.
+fn assert_quiet(scene: &Scene) {
+    let length = scene.source().len();
+    let_pass(STORM);
+    assert_eq!(scene.source().len(), length, "sent again while frozen");
+    assert_eq!(scene.dead_letters(), []);
 }
 
 /// So many records on partition 0, one by one in order.
@@ -237,10 +428,7 @@ fn wait_frozen(service: &Ackwarden, scene: &Scene, why: &str) -> Value {
 
 /// Several timeouts pass, and nothing is written, committed or forgotten.
 fn assert_stands_still(service: &Ackwarden, scene: &Scene, why: &str, low: i64) {
-    let length = scene.source().len();
-    let_pass(STORM);
-    assert_eq!(scene.source().len(), length, "sent again while frozen");
-    assert_eq!(scene.dead_letters(), []);
+    assert_quiet(scene);
     assert_eq!(low_water_mark(scene), Some(low), "committed while frozen");
     let labels = [("topic", scene.topic.as_str()), ("why", why)];
     assert_eq!(service.metric("ackwarden_frozen", &labels) as u64, 1);
@@ -261,10 +449,21 @@ fn wait_logged(service: &Ackwarden, why: &str) {
 }
 
 fn go_on(service: &Ackwarden, scene: &Scene) {
-    let (status, body) = service.patch(
-        &format!("/topics/{}", scene.topic),
+    decide(
+        service,
+        scene,
+        "",
         &json!({"on_lost_range": "report-and-continue"}),
     );
+}
+
+fn go_on_quicker(service: &Ackwarden, scene: &Scene) {
+    let change = json!({"on_lost_range": "report-and-continue", "timeout": "2s"});
+    decide(service, scene, "?apply=pending", &change);
+}
+
+fn decide(service: &Ackwarden, scene: &Scene, query: &str, change: &Value) {
+    let (status, body) = service.patch(&format!("/topics/{}{query}", scene.topic), change);
     assert_eq!(status, 200, "{body}");
     eventually("it goes on", secs(20), || {
         (topic_view(service, scene)["frozen"] == Value::Null).then_some(())
