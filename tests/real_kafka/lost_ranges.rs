@@ -173,6 +173,104 @@ fn acks_deleted_after_they_were_read_are_no_loss() {
 }
 
 #[test]
+fn records_deleted_while_it_stood_behind_them_freeze_the_partition() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "source-trimmed", 1);
+    let mut service = Ackwarden::start(scene.config(DUE_SOON));
+    let known = scene.send_one("read in time");
+    service.wait_state(&known, "outstanding", secs(10));
+    service.signal(Signal::Stop);
+    let later = numbered(&scene, 4);
+    topics::delete_records(&scene.brokers, &scene.topic, 0, 3);
+    service.signal(Signal::Cont);
+    let frozen = wait_frozen(&service, &scene, "source-lost");
+    assert!(
+        frozen["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("records 1 to 2")),
+        "{frozen}"
+    );
+    assert_stands_still(&service, &scene, "source-lost", 0);
+    go_on(&service, &scene);
+    for place in &later[2..] {
+        scene.wait_copies(&place.position(), 1, secs(20));
+        scene.ack(&place.position());
+    }
+    // It was read, so it was tracked; its payload is gone, and that is told.
+    service.wait_state(&known, "payload-lost", secs(20));
+    for place in &later[..2] {
+        let (_, message) = service.try_get(&format!("/messages/{}", place.position()));
+        assert_eq!(message["state"], "untracked", "{message}");
+    }
+    service.wait_settled(&scene.topic, secs(20));
+}
+
+#[test]
+fn acks_deleted_while_it_stood_behind_them_freeze_all_topics_that_they_are_for() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-trimmed", 1);
+    let sibling = Scene::new(kafka, "acks-trimmed-sibling", 1);
+    let shared = format!("{DUE_SOON}ack_topic = {:?}\n", scene.acks_topic());
+    let config = scene.config(DUE_SOON).topic(&sibling.topic, &shared);
+    let mut service = Ackwarden::start(config);
+    let places = numbered(&scene, 3);
+    let others = numbered(&sibling, 1);
+    service.wait_state(&places[2].position(), "outstanding", secs(10));
+    service.wait_state(&others[0].position(), "outstanding", secs(10));
+    service.signal(Signal::Stop);
+    acknowledge(&scene, &places[..2]);
+    topics::delete_records(&scene.brokers, &scene.acks_topic(), 0, 1);
+    service.signal(Signal::Cont);
+    for topic in [&scene, &sibling] {
+        wait_frozen(&service, topic, "acks-lost");
+    }
+    assert_stands_still(&service, &scene, "acks-lost", 0);
+    assert_eq!(sibling.source().len(), 1);
+    // One of the two is decided on: the other one stands still.
+    go_on(&service, &scene);
+    for n in [0, 2] {
+        scene.wait_copies(&places[n].position(), 1, secs(20));
+    }
+    assert_eq!(scene.copies_of(&places[1].position()), []);
+    wait_frozen(&service, &sibling, "acks-lost");
+    assert_eq!(sibling.source().len(), 1);
+    acknowledge(&scene, &places);
+    service.wait_settled(&scene.topic, secs(20));
+    go_on(&service, &sibling);
+    sibling.wait_copies(&others[0].position(), 1, secs(20));
+}
+
+#[test]
+fn where_the_file_says_so_a_lost_range_is_reported_and_gone_on_from() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "continue", 1);
+    let lines = format!("{DUE_SOON}on_lost_range = \"report-and-continue\"\n");
+    let mut service = Ackwarden::start(scene.config(&lines));
+    scene.send_one("settled");
+    scene.ack(&format!("{}/0/0", scene.topic));
+    wait_committed(&scene, 1);
+    service.kill9();
+    let places = numbered(&scene, 4);
+    topics::delete_records(&scene.brokers, &scene.topic, 0, 3);
+    service.start_again();
+    for place in &places[2..] {
+        scene.wait_copies(&place.position(), 1, secs(20));
+        scene.ack(&place.position());
+    }
+    service.wait_settled(&scene.topic, secs(20));
+    eventually("the log says what is lost", secs(10), || {
+        service
+            .log()
+            .contains("records 1 to 2 were gone")
+            .then_some(())
+    });
+    let labels = [("topic", scene.topic.as_str())];
+    let lost = service.metric("ackwarden_lost_ranges_total", &labels);
+    assert_eq!(lost as u64, 1);
+    assert_eq!(topic_view(&service, &scene)["frozen"], Value::Null);
+}
+
+#[test]
 fn a_source_topic_that_was_made_anew_while_it_was_down_is_another_topic() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "anew", 1);
