@@ -25,4 +25,5 @@ mod operator;
 mod refusals;
 mod scene;
 mod topology;
+mod transactions;
 mod verdicts;

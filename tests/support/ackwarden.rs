@@ -132,6 +132,12 @@ impl Ackwarden {
         self.start_again();
     }
 
+    /// SIGKILL, and the next one, which is not waited for.
+    pub fn kill9_and_start_again_unready(&mut self) {
+        self.kill9();
+        self.launch();
+    }
+
     pub fn kill9(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill9();

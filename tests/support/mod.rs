@@ -21,6 +21,7 @@ pub mod raw_headers;
 pub mod records;
 pub mod service_b;
 pub mod topics;
+pub mod transaction;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

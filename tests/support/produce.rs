@@ -9,6 +9,7 @@ use rdkafka::Message;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::util::IntoOpaque;
 
 use super::raw_headers::Header;
 
@@ -157,7 +158,21 @@ fn to_base_record<'a>(
     record: &'a NewRecord,
     index: usize,
 ) -> BaseRecord<'a, [u8], [u8], Box<usize>> {
-    let mut base = BaseRecord::with_opaque_to(topic, Box::new(index));
+    filled(BaseRecord::with_opaque_to(topic, Box::new(index)), record)
+}
+
+/// For a producer that wants no reports.
+pub(super) fn plain_record<'a>(
+    topic: &'a str,
+    record: &'a NewRecord,
+) -> BaseRecord<'a, [u8], [u8]> {
+    filled(BaseRecord::to(topic), record)
+}
+
+fn filled<'a, O: IntoOpaque>(
+    mut base: BaseRecord<'a, [u8], [u8], O>,
+    record: &'a NewRecord,
+) -> BaseRecord<'a, [u8], [u8], O> {
     if let Some(partition) = record.partition {
         base = base.partition(partition);
     }
