@@ -23,6 +23,9 @@ use crate::kafka::trouble::Trouble;
 use crate::ports::RawRecord;
 use crate::wire::state::{Birth, StateError, StateRecord};
 
+/// Why there is no Kafka yet is said again that often, ms.
+const WAITING_MS: u64 = 60_000;
+
 /// What keeps the service from starting; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
@@ -52,6 +55,7 @@ pub fn wait_for_kafka(
     brokers: &str,
     stopped: &dyn Fn() -> bool,
 ) -> Result<String, PrepareError> {
+    let mut told: Option<u64> = None;
     loop {
         if stopped() {
             return Err(PrepareError::Stopped);
@@ -63,7 +67,15 @@ pub fn wait_for_kafka(
                 }
             }
             Err(problem) => {
-                tracing::warn!("waiting for kafka at {brokers}: {problem}");
+                let now = clock::now().mono_ms;
+                if told.is_none_or(|at| now >= at + WAITING_MS) {
+                    told = Some(now);
+                    match admin.complaint() {
+                        // Logged already, as a line of its own.
+                        Some(_) => tracing::warn!("waiting for kafka at {brokers}"),
+                        None => tracing::warn!("waiting for kafka at {brokers}: {problem}"),
+                    }
+                }
             }
         }
         std::thread::sleep(Duration::from_millis(500));

@@ -23,5 +23,6 @@ mod judges;
 mod operator;
 mod refusals;
 mod scene;
+mod security;
 mod topology;
 mod verdicts;
