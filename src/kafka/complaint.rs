@@ -17,10 +17,12 @@ pub struct Complaint {
     pub is_cause: bool,
 }
 
-/// Reads a complaint.
+/// Reads a complaint. `in_doubt`: no broker has answered yet, so that a closed connection may be due to the settings;
+/// afterwards, it is a broker that went away.
 #[must_use]
-pub fn of(what: &str) -> Complaint {
-    let Some(cause) = Cause::of(what) else {
+pub fn of(what: &str, in_doubt: bool) -> Complaint {
+    let cause = Cause::of(what).filter(|cause| in_doubt || !cause.is_guess());
+    let Some(cause) = cause else {
         return Complaint {
             text: without_state(what).to_owned(),
             kind: letters(without_state(what)),
@@ -45,10 +47,7 @@ pub fn of(what: &str) -> Complaint {
 /// Whether a closed connection tells that the listener speaks another protocol.
 #[must_use]
 pub fn is_closed_too_early(what: &str) -> bool {
-    matches!(
-        Cause::of(what),
-        Some(Cause::TlsWanted | Cause::SaslWanted | Cause::NoTls)
-    )
+    Cause::of(what).is_some_and(Cause::is_guess)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +96,11 @@ impl Cause {
         } else {
             return None;
         })
+    }
+
+    /// Concluded from a connection that was closed.
+    const fn is_guess(self) -> bool {
+        matches!(self, Self::TlsWanted | Self::SaslWanted | Self::NoTls)
     }
 
     const fn cure(self) -> &'static str {
@@ -200,7 +204,7 @@ mod tests {
             ),
             ("3/3 brokers are down", "whether the brokers are up"),
         ] {
-            let complaint = of(what);
+            let complaint = of(what, true);
             assert!(complaint.text.contains(cure), "{}", complaint.text);
             assert!(!complaint.text.contains("(after"), "{}", complaint.text);
         }
@@ -221,16 +225,17 @@ mod tests {
     #[test]
     fn two_topics_that_are_denied_are_two_complaints() {
         let denied = |topic: &str| {
-            of(&format!(
-                "reading {topic}/0: Broker: Topic authorization failed"
-            ))
+            of(
+                &format!("reading {topic}/0: Broker: Topic authorization failed"),
+                true,
+            )
         };
         assert_ne!(denied("orders").kind, denied("invoices").kind);
     }
 
     #[test]
     fn what_is_not_known_is_shown_as_it_came() {
-        let complaint = of("something (new) happened");
+        let complaint = of("something (new) happened", true);
         assert_eq!(complaint.text, "something (new) happened");
         assert!(complaint.is_cause);
     }

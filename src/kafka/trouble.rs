@@ -33,6 +33,8 @@ struct Said {
     consequence: Option<News>,
     /// When each kind was logged last.
     logged: BTreeMap<String, u64>,
+    /// A broker has answered.
+    reached: bool,
 }
 
 #[derive(Debug)]
@@ -56,9 +58,9 @@ impl Trouble {
 
     /// Something went wrong; the cure is added where one is known.
     pub fn say(&self, client: &str, what: &str) {
-        let complaint = complaint::of(what);
         let now = clock::now().mono_ms;
         let mut said = self.lock();
+        let complaint = complaint::of(what, !said.reached);
         if said.is_due(&complaint, now) {
             tracing::warn!(%client, "kafka: {}", complaint.text);
         }
@@ -75,7 +77,16 @@ impl Trouble {
 
     /// The broker answers: what was is no news any more.
     pub fn over(&self) {
-        *self.lock() = Said::default();
+        *self.lock() = Said {
+            reached: true,
+            ..Said::default()
+        };
+    }
+
+    /// Until a broker has answered, a connection that is closed at once tells of the settings; afterwards, of a broker
+    /// that went away.
+    fn settings_are_in_doubt(&self) -> bool {
+        !self.lock().reached
     }
 
     fn lock(&self) -> MutexGuard<'_, Said> {
@@ -148,7 +159,11 @@ impl Context {
         // Errors of this facility are said as an error besides. Connections that are closed are not, and one that is
         // closed at once is all that is ever heard of a listener that speaks another protocol.
         let complains = match facility {
-            "FAIL" => !is_error && complaint::is_closed_too_early(text),
+            "FAIL" => {
+                !is_error
+                    && self.trouble.settings_are_in_doubt()
+                    && complaint::is_closed_too_early(text)
+            }
             _ => is_error,
         };
         if complains {
@@ -192,13 +207,15 @@ mod tests {
     #[test]
     fn one_cause_is_one_line_a_minute_whatever_comes_between() {
         let mut said = Said::default();
-        let (password, down) = (complaint::of(PASSWORD), complaint::of(DOWN));
+        let (password, down) = (complaint::of(PASSWORD, true), complaint::of(DOWN, true));
         let (tls, verify) = (
             complaint::of(
                 "ssl://b/1: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
+                true,
             ),
             complaint::of(
                 "ssl://b/1: error:0A000086:SSL routines::certificate verify failed (after 2ms)",
+                true,
             ),
         );
         assert!(said.is_due(&password, 0));
@@ -210,6 +227,25 @@ mod tests {
         assert!(said.is_due(&password, AGAIN_MS));
         assert!(said.is_due(&down, AGAIN_MS));
         assert!(!said.is_due(&down, AGAIN_MS + 1));
+    }
+
+    #[test]
+    fn a_broker_that_goes_away_casts_no_doubt_on_settings_with_which_one_has_answered() {
+        let trouble = Trouble::default();
+        let context = Context::new("member", &trouble);
+        let closed =
+            "b:1/1: Disconnected: connection reset by peer (after 3ms in state APIVERSION_QUERY)";
+        trouble.over();
+        context.said(6, "FAIL", closed);
+        assert_eq!(trouble.recent(), None);
+        context.complain("b:1/1: Send failed: Broken pipe (after 1ms in state UP)");
+        assert_eq!(
+            trouble.recent().as_deref(),
+            Some("b:1/1: Send failed: Broken pipe")
+        );
+        let trouble = Trouble::default();
+        Context::new("admin", &trouble).said(6, "FAIL", closed);
+        assert!(trouble.recent().unwrap().contains("security.protocol"));
     }
 
     #[test]
