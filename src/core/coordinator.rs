@@ -152,16 +152,16 @@ impl Coordinator {
                 partition,
                 log_start,
             } => self.acks_lost(ack, partition, log_start, now, effects),
+            Event::AckPartitions { ack, partitions } => {
+                if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
+                    let from = state.topic.found(&partitions, now);
+                    read_new_acks(&state.topic, from, &mut cx);
+                }
+            }
             Event::AckEnds { ack, round, answer } => {
                 if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
                     let wants = state.topic.answered(round, answer, now);
-                    if !wants.read.is_empty() {
-                        cx.effects.push(Effect::ReadAcks {
-                            ack,
-                            from: wants.read,
-                            generation: state.topic.generation,
-                        });
-                    }
+                    read_new_acks(&state.topic, wants.read, &mut cx);
                 }
             }
             Event::Fence {
@@ -767,6 +767,17 @@ fn source_lost(topic: &mut Topic, partition: i32, log_start: i64, cx: &mut Cx<'_
                 from: log_start,
             });
         }
+    }
+}
+
+/// ACK partitions that were not known, beside those that are read.
+fn read_new_acks(acks: &AckTopic, from: Vec<(i32, i64)>, cx: &mut Cx<'_>) {
+    if !from.is_empty() {
+        cx.effects.push(Effect::ReadAcks {
+            ack: acks.ix,
+            from,
+            generation: acks.generation,
+        });
     }
 }
 

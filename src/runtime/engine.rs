@@ -101,6 +101,7 @@ pub struct Engine {
     /// Reports of what could not even be submitted.
     refused: Vec<(u64, PublishOutcome)>,
     written: Written,
+    frozen_log: super::frozen::FrozenLog,
     was_ready: bool,
 }
 
@@ -156,6 +157,7 @@ impl Engine {
             effects: Vec::new(),
             refused: Vec::new(),
             written: Written::default(),
+            frozen_log: super::frozen::FrozenLog::default(),
             was_ready: false,
         }
     }
@@ -465,7 +467,9 @@ impl Engine {
     }
 
     fn note_lag(&mut self, source_ends: &[Vec<(i32, i64)>], retention_ms: &[Option<i64>]) {
-        for view in self.coordinator.topic_views(clock::now()) {
+        let views = self.coordinator.topic_views(clock::now());
+        self.frozen_log.look(&self.names, &views);
+        for view in views {
             let ix = usize::from(view.topic.0);
             let applied = |n: i32| view.partitions.iter().find(|p| p.partition == n);
             if let (Some(lag), Some(ends)) =

@@ -7,6 +7,7 @@
 mod api;
 mod checkpoints;
 mod engine;
+mod frozen;
 mod hands;
 mod input;
 mod lookups;
