@@ -35,6 +35,8 @@ struct Said {
     logged: BTreeMap<String, u64>,
     /// A broker has answered.
     reached: bool,
+    /// Connections that were closed at once before any broker has answered.
+    closed_early: u32,
 }
 
 #[derive(Debug)]
@@ -83,10 +85,12 @@ impl Trouble {
         };
     }
 
-    /// Until a broker has answered, a connection that is closed at once tells of the settings; afterwards, of a broker
-    /// that went away.
-    fn settings_are_in_doubt(&self) -> bool {
-        !self.lock().reached
+    /// A connection was closed at once. Whether that tells of the settings: not if a broker has answered (it went away),
+    /// and not the first time (it may be starting).
+    fn casts_doubt(&self) -> bool {
+        let mut said = self.lock();
+        said.closed_early += 1;
+        !said.reached && said.closed_early > 1
     }
 
     fn lock(&self) -> MutexGuard<'_, Said> {
@@ -160,9 +164,7 @@ impl Context {
         // closed at once is all that is ever heard of a listener that speaks another protocol.
         let complains = match facility {
             "FAIL" => {
-                !is_error
-                    && self.trouble.settings_are_in_doubt()
-                    && complaint::is_closed_too_early(text)
+                !is_error && complaint::is_closed_too_early(text) && self.trouble.casts_doubt()
             }
             _ => is_error,
         };
@@ -244,7 +246,10 @@ mod tests {
             Some("b:1/1: Send failed: Broken pipe")
         );
         let trouble = Trouble::default();
-        Context::new("admin", &trouble).said(6, "FAIL", closed);
+        let context = Context::new("admin", &trouble);
+        context.said(6, "FAIL", closed);
+        assert_eq!(trouble.recent(), None, "it may be starting");
+        context.said(6, "FAIL", closed);
         assert!(trouble.recent().unwrap().contains("security.protocol"));
     }
 
