@@ -9,6 +9,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::groups::GroupInfo;
 
 use super::KafkaProblem;
 use super::raw;
@@ -22,6 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const SERVE_FOR: Duration = Duration::from_millis(2);
 /// Errors that are served in one go; each ends a poll.
 const ERRORS_MAX: usize = 1_000;
+
+/// A broker makes a static member's id of its `group.instance.id`, a hyphen and a UUID.
+fn instance_of(member_id: &str) -> &str {
+    const HYPHEN_AND_UUID: usize = 37;
+    let end = member_id.len().saturating_sub(HYPHEN_AND_UUID);
+    member_id.get(..end).unwrap_or(member_id)
+}
 
 pub struct Admin {
     consumer: BaseConsumer<Context>,
@@ -217,6 +225,29 @@ impl Admin {
     #[must_use]
     pub fn cluster_id(&self) -> Option<String> {
         raw::cluster_id(&self.consumer, PATIENCE)
+    }
+
+    /// Members of the group other than ours (or what the process before us left behind under our name).
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn other_members(
+        &self,
+        group_id: &str,
+        instance_id: &str,
+    ) -> Result<Vec<String>, KafkaProblem> {
+        if self.broker == Broker::Embedded {
+            return Ok(Vec::new());
+        }
+        let groups = self
+            .consumer
+            .fetch_group_list(Some(group_id), PATIENCE)
+            .map_err(|e| KafkaProblem::Unreachable(self.with_trouble(&e.to_string())))?;
+        let members = groups.groups().iter().flat_map(GroupInfo::members);
+        Ok(members
+            .filter(|member| instance_of(member.id()) != instance_id)
+            .map(|member| format!("{} at {}", member.client_id(), member.client_host()))
+            .collect())
     }
 
     /// A topic's configuration.
