@@ -371,6 +371,10 @@ fn run(
     });
     let publisher = Publisher::spawn(&settings.publisher(), trouble, Arc::clone(&counts), reports)?;
     prepare::give_birth(&names, &admin, &mut state, &publisher, &received)?;
+    let session_ms = settings.session_timeout_ms();
+    if !wait_until_alone(&names, &admin, &instance_id, session_ms, &stopped)? {
+        return Ok(());
+    }
     let (events, member_events) = channel();
     let topics: Vec<&str> = config.topics.iter().map(|t| t.name.as_str()).collect();
     let member = Arc::new(Member::spawn(
@@ -416,6 +420,50 @@ fn run(
         (Ok(()), Err(_)) => Err(ServeError::Engine),
         (outcome, _) => outcome,
     }
+}
+
+/// Joining takes partitions from the members that are there. One that died is gone when its session ends; one that lives
+/// is left alone, and it is we who end. False: stopped meanwhile.
+fn wait_until_alone(
+    names: &Names,
+    admin: &Admin,
+    instance_id: &str,
+    session_ms: u64,
+    stopped: &dyn Fn() -> bool,
+) -> Result<bool, ServeError> {
+    let group_id = &names.config.kafka.group_id;
+    let patience = Duration::from_millis(session_ms + (session_ms / 2).max(5_000));
+    let began = clock::instant();
+    let mut told = false;
+    while !stopped() {
+        match admin.other_members(group_id, instance_id) {
+            Ok(others) if others.is_empty() => return Ok(true),
+            Ok(others) => {
+                let detail = others.join(", ");
+                if began.elapsed() > patience {
+                    return Err(ServeError::NotAlone {
+                        group_id: group_id.clone(),
+                        detail,
+                    });
+                }
+                if !told {
+                    told = true;
+                    tracing::warn!(
+                        group_id,
+                        "the group has another member ({detail}): if it is dead, its session ends within {session_ms} \
+                         ms; this is waited for"
+                    );
+                }
+            }
+            Err(problem) if began.elapsed() > patience => {
+                tracing::warn!(%problem, "whether the group has another member cannot be told; joining it");
+                return Ok(true);
+            }
+            Err(problem) => tracing::debug!(%problem, "the group's members cannot be told"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(false)
 }
 
 /// What the store knows: who we are, and images that count (the cluster is the same).

@@ -7,6 +7,7 @@ use ackwarden::app::{ServeError, Service, StopSwitch};
 use ackwarden::cli::args::{Cli, Command, ConfigArgs, DemoArgs, LogArgs, LogFormat, exit};
 use ackwarden::config;
 use ackwarden::demo;
+use ackwarden::kafka::KafkaProblem;
 use ackwarden::kafka::admin::Broker;
 use ackwarden::ports::StoreError;
 use ackwarden::runtime::prepare::PrepareError;
@@ -103,6 +104,8 @@ const fn code_of(error: &ServeError) -> u8 {
         ServeError::Fenced { .. } => exit::FENCED,
         ServeError::Store(StoreError::InUse { .. }) => exit::STORE_IN_USE,
         ServeError::Prepare(PrepareError::TopicRefused(_)) => exit::TOPICS_REFUSED,
+        ServeError::Kafka(KafkaProblem::Settings(_))
+        | ServeError::Prepare(PrepareError::Kafka(KafkaProblem::Settings(_))) => exit::USAGE,
         _ => exit::FAILED,
     }
 }

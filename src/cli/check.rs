@@ -110,7 +110,8 @@ fn reach(admin: &Admin, config: &Config, report: &mut Report) -> bool {
             }
             Err(problem) => problem,
         };
-        if began.elapsed() > REACH_WITHIN {
+        // Once the client says why, trying again says nothing else.
+        if admin.complaint().is_some() || began.elapsed() > REACH_WITHIN {
             report.fail(&format!("kafka at {brokers}: {problem}"));
             return false;
         }

@@ -174,16 +174,9 @@ impl AckTopic {
         match answer {
             // An offset below 0 looks like "caught up" and is no answer.
             Ok(ends) if ends.iter().all(|(_, end)| *end >= 0) && !ends.is_empty() => {
-                self.missing = None;
                 self.trouble = None;
-                for (partition, _) in &ends {
-                    if self.applied(*partition).is_none() {
-                        wants.read.push((*partition, LOG_START));
-                    }
-                }
-                for (partition, _) in &wants.read {
-                    self.set_applied(*partition, -1);
-                }
+                let partitions: Vec<i32> = ends.iter().map(|(partition, _)| *partition).collect();
+                wants.read = self.found(&partitions, now);
                 self.barrier = Barrier::Reaching { t0, ends };
                 self.advanced();
             }
@@ -195,6 +188,24 @@ impl AckTopic {
             Err(AskError::Failed(why)) => self.failed(now, why),
         }
         wants
+    }
+
+    /// The topic has these partitions; none: it is not there. Gives those that are new, to be read from their start: an
+    /// ACK on them counts at once, not only when somebody waits for the barrier.
+    pub fn found(&mut self, partitions: &[i32], now: Now) -> Vec<(i32, i64)> {
+        self.missing = partitions.is_empty().then(|| self.missing.unwrap_or(now));
+        if !self.reading {
+            return Vec::new();
+        }
+        let new: Vec<(i32, i64)> = partitions
+            .iter()
+            .filter(|partition| self.applied(**partition).is_none())
+            .map(|partition| (*partition, LOG_START))
+            .collect();
+        for (partition, _) in &new {
+            self.set_applied(*partition, -1);
+        }
+        new
     }
 
     fn failed(&mut self, now: Now, why: Box<str>) {
@@ -301,6 +312,26 @@ mod tests {
             topic.answered(wants.ask.unwrap(), answer, now);
             assert!(!topic.open_for(0));
         }
+    }
+
+    #[test]
+    fn a_partition_that_appears_is_read_from_its_start_once_and_none_before_anything_is_read() {
+        let mut topic = AckTopic::new(AckIx(0));
+        assert_eq!(topic.found(&[0], at(0)), []);
+        topic.restart_at(&[(0, 4)]);
+        assert_eq!(topic.found(&[0, 1], at(1)), [(1, LOG_START)]);
+        assert_eq!(topic.found(&[0, 1], at(2)), []);
+        assert_eq!(topic.applied(0), Some(4));
+    }
+
+    #[test]
+    fn it_is_missing_since_it_was_not_found_first_until_it_is_there() {
+        let mut topic = reading();
+        topic.found(&[], at(7));
+        topic.found(&[], at(8));
+        assert_eq!(topic.missing, Some(at(7)));
+        topic.found(&[0], at(9));
+        assert_eq!(topic.missing, None);
     }
 
     #[test]

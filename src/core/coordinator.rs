@@ -157,16 +157,16 @@ impl Coordinator {
             Event::AckTopicMadeAnew { ack, log_starts } => {
                 self.ack_topic_made_anew(ack, log_starts, now, effects);
             }
+            Event::AckPartitions { ack, partitions } => {
+                if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
+                    let from = state.topic.found(&partitions, now);
+                    read_new_acks(&state.topic, from, &mut cx);
+                }
+            }
             Event::AckEnds { ack, round, answer } => {
                 if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
                     let wants = state.topic.answered(round, answer, now);
-                    if !wants.read.is_empty() {
-                        cx.effects.push(Effect::ReadAcks {
-                            ack,
-                            from: wants.read,
-                            generation: state.topic.generation,
-                        });
-                    }
+                    read_new_acks(&state.topic, wants.read, &mut cx);
                 }
             }
             Event::Fence {
@@ -682,4 +682,15 @@ fn ack_batch(topics: &mut [Topic], acks: &mut [AckState], batch: &AckBatch, cx: 
         topic.moved = true;
     }
     state.topic.advanced();
+}
+
+/// ACK partitions that were not known, beside those that are read.
+fn read_new_acks(acks: &AckTopic, from: Vec<(i32, i64)>, cx: &mut Cx<'_>) {
+    if !from.is_empty() {
+        cx.effects.push(Effect::ReadAcks {
+            ack: acks.ix,
+            from,
+            generation: acks.generation,
+        });
+    }
 }

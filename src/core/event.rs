@@ -18,6 +18,8 @@ pub enum Event {
     },
     /// The source topic was not found, or is there again.
     SourceMissing { topic: TopicIx, missing: bool },
+    /// The partitions of an ACK topic, as fresh metadata names them; none: it does not exist.
+    AckPartitions { ack: AckIx, partitions: Vec<i32> },
     /// Records read, and how far each partition is applied behind them.
     SourceBatch(SourceBatch),
     /// The same for an ACK topic.

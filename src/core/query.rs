@@ -139,7 +139,15 @@ impl Topic {
         match self.locate(at) {
             Ok((_, msg, _, _)) => {
                 if let Some(d) = p.details.get(&msg.origin) {
-                    return Lookup::Found(Box::new(self.detail_view(at.partition, d, now)));
+                    // As it was when it settled, where that is kept.
+                    let origin = LogPosition::new(at.partition, msg.origin);
+                    let kept = self
+                        .settled
+                        .peek_eventful(origin)
+                        .filter(|_| d.is_settled());
+                    let found = kept.cloned();
+                    let found = found.unwrap_or_else(|| self.detail_view(at.partition, d, now));
+                    return Lookup::Found(Box::new(found));
                 }
                 if let Some(slot) = p.slots.get(msg.origin).filter(|s| s.mark == Mark::First) {
                     let message = self.first_view(p, msg.origin, slot.seen_ms, slot.len, now);

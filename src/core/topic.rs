@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::detail::{Delivery, Detail, Pending, Phase};
 use super::early::{EarlyById, EarlyByOffset};
-use super::effect::Effect;
+use super::effect::{DeadLetterCause, Effect};
 use super::event::Fence;
 use super::labels::Labels;
 use super::partition::Partition;
@@ -17,7 +17,7 @@ use super::schedule;
 use super::settled::{Brief, Settled};
 use super::slots::{Mark, Slot};
 use super::types::{AckIx, LogPosition, MsgRef, Now, RequestId, TopicIx};
-use super::view::{Counters, Frozen, State, UnmatchedAck, VerdictResult};
+use super::view::{Counters, Frozen, ShownCause, State, UnmatchedAck, VerdictResult};
 
 /// Unmatched ACKs kept for a look, a topic.
 pub(super) const UNMATCHED_MAX: usize = 1_000;
@@ -534,6 +534,12 @@ impl Topic {
             Some(evidence)
         };
         let fetching = matches!(detail.phase, Phase::Fetching(_));
+        let died_of = match detail.phase {
+            Phase::Settling { cause, .. } | Phase::SettlementDue(cause) => Some(cause),
+            _ if state == State::PayloadLost => Some(DeadLetterCause::PayloadLost),
+            // Read back after a restart: a settlement does not tell.
+            _ => None,
+        };
         let mono = cx.mono;
         let seen_ms = detail.seen_ms;
         let id = detail.id.clone();
@@ -575,7 +581,10 @@ impl Topic {
             .get(&partition)
             .and_then(|p| p.details.get(&origin))
             .map(|d| self.detail_view(partition, d, cx.now));
-        if let Some(kept) = kept {
+        if let Some(mut kept) = kept {
+            if matches!(state, State::Dead | State::PayloadLost) {
+                kept.message.cause = died_of.map(ShownCause::DeadLetter);
+            }
             self.settled.keep(kept);
         }
         self.drop_if_over(partition, origin);

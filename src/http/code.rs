@@ -137,7 +137,7 @@ impl Code {
             Self::PayloadGone => (
                 "payload-gone",
                 S::GONE,
-                "The record is not in Kafka any more",
+                "The payload cannot be had (any more)",
             ),
             Self::BodyTooLarge => (
                 "body-too-large",

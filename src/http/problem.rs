@@ -66,14 +66,16 @@ impl Problem {
     /// State is being rebuilt.
     #[must_use]
     pub fn recovering(progress: Option<Progress>) -> Self {
-        let how_far = progress.map_or_else(String::new, |p| {
-            format!(" ({} of {} records read)", p.done, p.total)
-        });
-        let problem = Self::new(
-            Code::Recovering,
-            format!("state is being rebuilt from Kafka{how_far}: ask again in a moment"),
-        )
-        .retry_after(1);
+        let detail = match progress {
+            Some(Progress { total: 0, .. }) => {
+                "waiting for Kafka, to see what there is to read: ask again in a moment".to_owned()
+            }
+            Some(Progress { done, total }) => format!(
+                "state is being rebuilt from Kafka ({done} of {total} records read): ask again in a moment"
+            ),
+            None => "state is being rebuilt from Kafka: ask again in a moment".to_owned(),
+        };
+        let problem = Self::new(Code::Recovering, detail).retry_after(1);
         match progress {
             Some(p) => problem.with("progress", json!({"done": p.done, "total": p.total})),
             None => problem,

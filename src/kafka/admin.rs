@@ -9,14 +9,27 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::groups::GroupInfo;
 
 use super::KafkaProblem;
 use super::raw;
 pub use super::raw::At;
+use super::settings::refused;
 use super::trouble::{Context, Trouble};
 
 /// One question waits no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A poll without a wait serves one thing; with one, all that is there.
+const SERVE_FOR: Duration = Duration::from_millis(2);
+/// Errors that are served in one go; each ends a poll.
+const ERRORS_MAX: usize = 1_000;
+
+/// A broker makes a static member's id of its `group.instance.id`, a hyphen and a UUID.
+fn instance_of(member_id: &str) -> &str {
+    const HYPHEN_AND_UUID: usize = 37;
+    let end = member_id.len().saturating_sub(HYPHEN_AND_UUID);
+    member_id.get(..end).unwrap_or(member_id)
+}
 
 pub struct Admin {
     consumer: BaseConsumer<Context>,
@@ -65,7 +78,7 @@ impl Admin {
     ) -> Result<Self, KafkaProblem> {
         let consumer = settings
             .create_with_context(Context::new(name, trouble))
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| refused(settings, &e))?;
         Ok(Self {
             consumer,
             config: settings.clone(),
@@ -121,23 +134,40 @@ impl Admin {
     /// # Errors
     /// None does; with what the client complained about.
     pub fn reach(&self) -> Result<(), KafkaProblem> {
+        let answer = self
+            .consumer
+            .fetch_metadata(Some("__ackwarden_probe__"), PATIENCE);
         self.serve();
-        self.consumer
-            .fetch_metadata(Some("__ackwarden_probe__"), PATIENCE)
-            .map(|_| ())
-            .map_err(|e| KafkaProblem::Unreachable(self.with_trouble(&e.to_string())))
+        match answer {
+            Ok(_) => {
+                self.trouble.over();
+                Ok(())
+            }
+            Err(error) => Err(KafkaProblem::Unreachable(
+                self.with_trouble(&error.to_string()),
+            )),
+        }
     }
 
+    /// What clients complained about of late.
+    #[must_use]
+    pub fn complaint(&self) -> Option<String> {
+        self.trouble.recent()
+    }
+
+    /// All that the client has to say by now: what is left would be told as news when it is none any more.
     fn serve(&self) {
-        let _ = self.consumer.poll(Duration::ZERO);
+        for _ in 0..ERRORS_MAX {
+            if self.consumer.poll(SERVE_FOR).is_none() {
+                return;
+            }
+        }
     }
 
+    /// What the client complained about says more than that there was no answer.
     fn with_trouble(&self, error: &str) -> String {
         self.serve();
-        match self.trouble.recent() {
-            Some(trouble) => format!("{error}; {trouble}"),
-            None => error.to_owned(),
-        }
+        self.trouble.recent().unwrap_or_else(|| error.to_owned())
     }
 
     /// The offsets of these partitions, in order: all of them, or an error.
@@ -197,6 +227,29 @@ impl Admin {
         raw::cluster_id(&self.consumer, PATIENCE)
     }
 
+    /// Members of the group other than ours (or what the process before us left behind under our name).
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn other_members(
+        &self,
+        group_id: &str,
+        instance_id: &str,
+    ) -> Result<Vec<String>, KafkaProblem> {
+        if self.broker == Broker::Embedded {
+            return Ok(Vec::new());
+        }
+        let groups = self
+            .consumer
+            .fetch_group_list(Some(group_id), PATIENCE)
+            .map_err(|e| KafkaProblem::Unreachable(self.with_trouble(&e.to_string())))?;
+        let members = groups.groups().iter().flat_map(GroupInfo::members);
+        Ok(members
+            .filter(|member| instance_of(member.id()) != instance_id)
+            .map(|member| format!("{} at {}", member.client_id(), member.client_host()))
+            .collect())
+    }
+
     /// A topic's configuration.
     ///
     /// # Errors
@@ -254,11 +307,11 @@ impl Admin {
         let admin = self
             .config
             .create_with_context(Context::new("admin", &self.trouble))
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| refused(&self.config, &e))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok((admin, runtime))
     }
 }

@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
 use super::raw::{BatchQueue, Item};
+use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::clock;
 use crate::ports::{OwnedHeader, OwnedRecord, RawHeaders, RawRecord};
@@ -59,12 +60,12 @@ impl<T: Send + 'static> Fetcher<T> {
         let context = Context::new("fetcher", trouble);
         let consumer: BaseConsumer<Context> = settings
             .create_with_context(context.clone())
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| refused(settings, &e))?;
         let (requests, received) = channel();
         let thread = std::thread::Builder::new()
             .name("fetcher".into())
             .spawn(move || run(&consumer, &context, &received, &answers))
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             requests: Some(requests),
             thread: Some(thread),

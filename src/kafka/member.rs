@@ -17,6 +17,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use super::KafkaProblem;
 use super::raw;
 pub use super::raw::Committed;
+use super::settings::refused;
 use super::trouble::{Context, Trouble};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -121,7 +122,7 @@ impl Member {
         };
         let consumer: BaseConsumer<MemberContext> = settings
             .create_with_context(context)
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| refused(settings, &e))?;
         consumer
             .subscribe(topics)
             .map_err(|e| KafkaProblem::Refused(e.to_string()))?;
@@ -129,7 +130,7 @@ impl Member {
         let thread = std::thread::Builder::new()
             .name("member".into())
             .spawn(move || run(&consumer, &received, &events))
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             orders,
             thread: Mutex::new(Some(thread)),

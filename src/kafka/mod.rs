@@ -5,6 +5,7 @@
 //! bounded in time. Nothing in here knows what a message is worth: it moves records and answers questions.
 
 pub mod admin;
+mod complaint;
 pub mod fetch;
 pub mod member;
 pub mod publisher;
@@ -19,6 +20,9 @@ pub enum KafkaProblem {
     /// The settings do not make a client: end, with this message.
     #[error("kafka's client refuses its settings: {0}: look at [kafka.properties]")]
     Settings(String),
+    /// The machine has no more threads to give.
+    #[error("a thread of kafka's client could not be started: {0}")]
+    Thread(String),
     /// The broker did not answer in time, or not at all: try again.
     #[error("kafka does not answer: {0}")]
     Unreachable(String),

@@ -20,6 +20,7 @@ use rdkafka::producer::{
 };
 
 use super::KafkaProblem;
+use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::LogPosition;
 use crate::core::event::PublishOutcome;
@@ -126,7 +127,7 @@ impl Publisher {
                         inner: Context::new("publisher", &trouble),
                         reports: Arc::clone(&reports),
                     })
-                    .map_err(|e| KafkaProblem::Settings(e.to_string()))
+                    .map_err(|e| refused(&settings, &e))
             }
         };
         let producer: Current = Arc::new(RwLock::new(Arc::new(make()?)));
@@ -146,7 +147,7 @@ impl Publisher {
                     }
                 }
             })
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             producer,
             counts,

@@ -21,6 +21,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
 use super::raw::{BatchQueue, Item};
+use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::types::LOG_START;
 use crate::ports::RawRecord;
@@ -87,7 +88,7 @@ impl Reader {
         let context = Context::new(name, trouble);
         let consumer: BaseConsumer<Context> = settings
             .create_with_context(context.clone())
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| refused(settings, &e))?;
         let (orders, received) = channel();
         let thread = std::thread::Builder::new()
             .name(name.into())
@@ -101,7 +102,7 @@ impl Reader {
                 }
                 .run(sink, &received);
             })
-            .map_err(|e| KafkaProblem::Settings(e.to_string()))?;
+            .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             orders,
             thread: Some(thread),

@@ -4,7 +4,9 @@
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
 
+use super::KafkaProblem;
 use crate::config::KafkaConfig;
 
 /// librdkafka's default, and the broker's.
@@ -12,6 +14,21 @@ const SESSION_TIMEOUT_MS: u64 = 45_000;
 /// The uncompressed size that a producer may hand over: librdkafka checks it before it compresses, so that a record that
 /// a broker took compressed would be refused here at its 1 MB default. The broker's own limit is the one that counts.
 const MESSAGE_BYTES_MAX: &str = "1000000000";
+
+/// Why these settings make no client, with the file that cannot be read: librdkafka names none.
+#[must_use]
+pub fn refused(settings: &ClientConfig, error: &KafkaError) -> KafkaProblem {
+    let mut why = error.to_string();
+    for (key, path) in settings.config_map() {
+        if key.ends_with(".location")
+            && why.contains(key)
+            && let Err(error) = std::fs::File::open(path)
+        {
+            why = format!("{key} = {path:?}: {error}");
+        }
+    }
+    KafkaProblem::Settings(why)
+}
 
 /// Builds the settings of every client.
 #[derive(Debug, Clone)]
@@ -46,7 +63,8 @@ impl ClientSettings {
             .set("allow.auto.create.topics", "false")
             .set("reconnect.backoff.max.ms", "2000")
             .set("socket.keepalive.enable", "true")
-            .set_log_level(RDKafkaLogLevel::Warning);
+            // Where closed connections are told of, and little else.
+            .set_log_level(RDKafkaLogLevel::Info);
         for (key, value) in &self.config.properties {
             if key != "session.timeout.ms" {
                 c.set(key, value);

@@ -1,99 +1,122 @@
 //! What Kafka's clients complain about: kept for the API, and logged without flooding.
 //!
 //! A wrong password or an unreachable broker reaches only these callbacks, never the call that waits for an answer.
+//! All clients of the process share one [`Trouble`], and one cause is one line a minute, whoever says it and however
+//! often. That no broker can be reached is what follows from a cause: it never hides one.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::complaint::{self, Complaint};
 use crate::clock;
 
 /// A complaint is news for that long, ms.
 const NEWS_MS: u64 = 60_000;
 /// The same complaint is logged no more often than this, ms.
-const AGAIN_MS: u64 = 10_000;
+const AGAIN_MS: u64 = 60_000;
+/// Kinds of complaints whose last line is remembered; past it, all are forgotten.
+const KINDS_MAX: usize = 64;
 
 #[derive(Debug, Clone, Default)]
-pub struct Trouble {
-    last: Arc<Mutex<Option<Complaint>>>,
+pub struct Trouble(Arc<Mutex<Said>>);
+
+#[derive(Debug, Default)]
+struct Said {
+    /// The last one that says why.
+    cause: Option<News>,
+    /// The last one that says what follows.
+    consequence: Option<News>,
+    /// When each kind was logged last.
+    logged: BTreeMap<String, u64>,
+    /// A broker has answered.
+    reached: bool,
+    /// Connections that were closed at once before any broker has answered.
+    closed_early: u32,
 }
 
-#[derive(Debug, Clone)]
-struct Complaint {
+#[derive(Debug)]
+struct News {
     text: String,
     at_ms: u64,
-    logged_at_ms: u64,
 }
 
 impl Trouble {
-    /// The last complaint, while it is news.
+    /// The last complaint, while it is news: one that says why, if there is one.
     #[must_use]
     pub fn recent(&self) -> Option<String> {
-        let last = self.last.lock().ok()?;
-        let last = last.as_ref()?;
-        (clock::now().mono_ms < last.at_ms + NEWS_MS).then(|| last.text.clone())
+        let now = clock::now().mono_ms;
+        let said = self.lock();
+        [&said.cause, &said.consequence]
+            .into_iter()
+            .flatten()
+            .find(|news| now < news.at_ms + NEWS_MS)
+            .map(|news| news.text.clone())
     }
 
     /// Something went wrong; the cure is added where one is known.
     pub fn say(&self, client: &str, what: &str) {
-        let text = match cure(what) {
-            Some(cure) => format!("{what}: {cure}"),
-            None => what.to_owned(),
-        };
         let now = clock::now().mono_ms;
-        let Ok(mut last) = self.last.lock() else {
-            return;
-        };
-        let logged_at_ms = match &*last {
-            Some(l) if kind(&l.text) == kind(&text) && now < l.logged_at_ms + AGAIN_MS => {
-                l.logged_at_ms
-            }
-            _ => {
-                tracing::warn!(%client, "kafka: {text}");
-                now
-            }
-        };
-        *last = Some(Complaint {
-            text,
+        let mut said = self.lock();
+        let complaint = complaint::of(what, !said.reached);
+        if said.is_due(&complaint, now) {
+            tracing::warn!(%client, "kafka: {}", complaint.text);
+        }
+        let news = Some(News {
+            text: complaint.text,
             at_ms: now,
-            logged_at_ms,
         });
+        if complaint.is_cause {
+            said.cause = news;
+        } else {
+            said.consequence = news;
+        }
     }
 
     /// The broker answers: what was is no news any more.
     pub fn over(&self) {
-        if let Ok(mut last) = self.last.lock() {
-            *last = None;
-        }
+        *self.lock() = Said {
+            reached: true,
+            ..Said::default()
+        };
+    }
+
+    /// A connection was closed at once. Whether that tells of the settings: not if a broker has answered (it went away),
+    /// and not the first time (it may be starting).
+    fn casts_doubt(&self) -> bool {
+        let mut said = self.lock();
+        said.closed_early += 1;
+        !said.reached && said.closed_early > 1
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Said> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a complaint is about, without the numbers in it.
-fn kind(text: &str) -> String {
-    text.chars()
-        .filter(|c| c.is_alphabetic())
-        .take(60)
-        .collect()
-}
-
-fn cure(what: &str) -> Option<&'static str> {
-    let lower = what.to_lowercase();
-    let has = |needle: &str| lower.contains(needle);
-    if has("authentication failed") || has("sasl") && has("fail") {
-        Some("look at sasl.mechanism, sasl.username and sasl.password in [kafka.properties]")
-    } else if has("ssl handshake") || has("certificate") {
-        Some("look at security.protocol and ssl.ca.location in [kafka.properties]")
-    } else if has("connection refused") || has("brokers are down") || has("failed to resolve") {
-        Some("look at kafka.brokers, and whether the brokers are up; it is tried again")
-    } else if has("authorization") {
-        Some("give the coordinator's user the ACLs of docs/operations.md")
-    } else if has("disconnected") && has("handshake") || has("apiversion") {
-        Some("is it a TLS port? then set security.protocol")
-    } else {
-        None
+impl Said {
+    fn is_due(&mut self, complaint: &Complaint, now: u64) -> bool {
+        // Beside its cause it says nothing new.
+        if !complaint.is_cause
+            && let Some(cause) = &self.cause
+            && now < cause.at_ms + NEWS_MS
+        {
+            return false;
+        }
+        if let Some(at) = self.logged.get(&complaint.kind)
+            && now < at + AGAIN_MS
+        {
+            return false;
+        }
+        if self.logged.len() >= KINDS_MAX {
+            self.logged.clear();
+        }
+        self.logged.insert(complaint.kind.clone(), now);
+        true
     }
 }
 
@@ -111,7 +134,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         match error.rdkafka_error_code() {
-            // A reader that meets the end of a log, or a broker that goes away while idle, is no trouble.
+            // A reader that meets the end of a log is no trouble.
             Some(RDKafkaErrorCode::PartitionEOF) => {}
             _ => self.complain(reason),
         }
@@ -135,11 +158,20 @@ impl Context {
 
     /// A line of the client's log; `level` as syslog has it, 3 is an error.
     pub fn said(&self, level: i32, facility: &str, message: &str) {
-        // Lines of this facility repeat what is said as an error besides.
-        if level <= RDKafkaLogLevel::Error as i32 && facility != "FAIL" {
-            self.complain(without_thread(message));
+        let text = without_thread(message);
+        let is_error = level <= RDKafkaLogLevel::Error as i32;
+        // Errors of this facility are said as an error besides. Connections that are closed are not, and one that is
+        // closed at once is all that is ever heard of a listener that speaks another protocol.
+        let complains = match facility {
+            "FAIL" => {
+                !is_error && complaint::is_closed_too_early(text) && self.trouble.casts_doubt()
+            }
+            _ => is_error,
+        };
+        if complains {
+            self.complain(text);
         } else {
-            tracing::debug!(client = self.client, facility, "{message}");
+            tracing::debug!(client = self.client, facility, "{text}");
         }
     }
 }
@@ -150,5 +182,84 @@ fn without_thread(message: &str) -> &str {
     match thread.and_then(|rest| rest.split_once("]: ")) {
         Some((_, rest)) => rest,
         None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOWN: &str = "1/1 brokers are down";
+    const PASSWORD: &str = "sasl_plaintext://b:9092/bootstrap: SASL authentication error: Authentication failed: \
+                            Invalid username or password (after 300ms in state AUTH_REQ)";
+
+    #[test]
+    fn that_no_broker_can_be_reached_does_not_hide_why() {
+        let trouble = Trouble::default();
+        trouble.say("admin", DOWN);
+        assert!(trouble.recent().unwrap().contains("kafka.brokers"));
+        trouble.say("admin", PASSWORD);
+        trouble.say("admin", DOWN);
+        let said = trouble.recent().unwrap();
+        assert!(said.contains("sasl.password"), "{said}");
+        trouble.over();
+        assert_eq!(trouble.recent(), None);
+    }
+
+    #[test]
+    fn one_cause_is_one_line_a_minute_whatever_comes_between() {
+        let mut said = Said::default();
+        let (password, down) = (complaint::of(PASSWORD, true), complaint::of(DOWN, true));
+        let (tls, verify) = (
+            complaint::of(
+                "ssl://b/1: SSL handshake failed: error:0A000086:SSL routines::certificate verify failed",
+                true,
+            ),
+            complaint::of(
+                "ssl://b/1: error:0A000086:SSL routines::certificate verify failed (after 2ms)",
+                true,
+            ),
+        );
+        assert!(said.is_due(&password, 0));
+        assert!(said.is_due(&tls, 1));
+        for now in 2..AGAIN_MS {
+            assert!(!said.is_due(&password, now));
+            assert!(!said.is_due(&verify, now));
+        }
+        assert!(said.is_due(&password, AGAIN_MS));
+        assert!(said.is_due(&down, AGAIN_MS));
+        assert!(!said.is_due(&down, AGAIN_MS + 1));
+    }
+
+    #[test]
+    fn a_broker_that_goes_away_casts_no_doubt_on_settings_with_which_one_has_answered() {
+        let trouble = Trouble::default();
+        let context = Context::new("member", &trouble);
+        let closed =
+            "b:1/1: Disconnected: connection reset by peer (after 3ms in state APIVERSION_QUERY)";
+        trouble.over();
+        context.said(6, "FAIL", closed);
+        assert_eq!(trouble.recent(), None);
+        context.complain("b:1/1: Send failed: Broken pipe (after 1ms in state UP)");
+        assert_eq!(
+            trouble.recent().as_deref(),
+            Some("b:1/1: Send failed: Broken pipe")
+        );
+        let trouble = Trouble::default();
+        let context = Context::new("admin", &trouble);
+        context.said(6, "FAIL", closed);
+        assert_eq!(trouble.recent(), None, "it may be starting");
+        context.said(6, "FAIL", closed);
+        assert!(trouble.recent().unwrap().contains("security.protocol"));
+    }
+
+    #[test]
+    fn memory_for_kinds_of_complaints_is_bounded() {
+        let trouble = Trouble::default();
+        for n in 0..10 * KINDS_MAX {
+            let name = "x".repeat(n);
+            trouble.say("reader", &format!("a complaint about {name}"));
+        }
+        assert!(trouble.lock().logged.len() <= KINDS_MAX);
     }
 }

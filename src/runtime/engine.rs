@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::checkpoints::Checkpoints;
+use super::frozen::FrozenLog;
 use super::input::{FetchFor, Fetched, Input};
 use super::names::Names;
 use super::outgoing::{self, Outgoing};
-use super::standstill::Standstill;
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
@@ -104,8 +104,8 @@ pub struct Engine {
     /// Reports of what could not even be submitted.
     refused: Vec<(u64, PublishOutcome)>,
     written: Written,
+    frozen_log: FrozenLog,
     was_ready: bool,
-    standstill: Standstill,
 }
 
 /// The headers of the last checkpoint: one that says nothing new is not written, so that an idle service leaves the disk
@@ -160,8 +160,8 @@ impl Engine {
             effects: Vec::new(),
             refused: Vec::new(),
             written: Written::default(),
+            frozen_log: FrozenLog::default(),
             was_ready: false,
-            standstill: Standstill::default(),
         }
     }
 
@@ -511,10 +511,10 @@ impl Engine {
 
     fn say_frozen(&mut self) {
         let now = clock::now();
-        if self.standstill.is_due(now.mono_ms) {
-            self.standstill
-                .note(&self.names, self.coordinator.frozen_topics(now));
-            Standstill::note_lost(&self.names, self.coordinator.take_lost_ranges());
+        if self.frozen_log.is_due(now.mono_ms) {
+            self.frozen_log
+                .look(&self.names, self.coordinator.frozen_topics(now));
+            FrozenLog::lost(&self.names, self.coordinator.take_lost_ranges());
         }
     }
 

@@ -255,6 +255,16 @@ fn look_round(
         }
         source_ends.push(ends);
     }
+    for (i, name) in names.ack_names().iter().enumerate() {
+        if let Ok(found) = admin.topic(name) {
+            let partitions = found.map(|info| info.partitions).unwrap_or_default();
+            let ack = AckIx(i as u16);
+            send(
+                inputs,
+                Input::Event(Event::AckPartitions { ack, partitions }),
+            )?;
+        }
+    }
     refresh_counts(names, admin, counts);
     send(
         inputs,

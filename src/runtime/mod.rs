@@ -7,6 +7,7 @@
 mod api;
 mod checkpoints;
 mod engine;
+mod frozen;
 mod hands;
 mod input;
 mod lookups;
@@ -15,7 +16,6 @@ mod names;
 mod outgoing;
 pub mod prepare;
 mod sinks;
-mod standstill;
 mod state;
 mod takeover;
 

@@ -23,6 +23,9 @@ use crate::kafka::trouble::Trouble;
 use crate::ports::RawRecord;
 use crate::wire::state::{Birth, StateError, StateRecord};
 
+/// Why there is no Kafka yet is said again that often, ms.
+const WAITING_MS: u64 = 60_000;
+
 /// What keeps the service from starting; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
@@ -52,6 +55,7 @@ pub fn wait_for_kafka(
     brokers: &str,
     stopped: &dyn Fn() -> bool,
 ) -> Result<String, PrepareError> {
+    let mut told: Option<u64> = None;
     loop {
         if stopped() {
             return Err(PrepareError::Stopped);
@@ -63,7 +67,15 @@ pub fn wait_for_kafka(
                 }
             }
             Err(problem) => {
-                tracing::warn!("waiting for kafka at {brokers}: {problem}");
+                let now = clock::now().mono_ms;
+                if told.is_none_or(|at| now >= at + WAITING_MS) {
+                    told = Some(now);
+                    match admin.complaint() {
+                        // Logged already, as a line of its own.
+                        Some(_) => tracing::warn!("waiting for kafka at {brokers}"),
+                        None => tracing::warn!("waiting for kafka at {brokers}: {problem}"),
+                    }
+                }
             }
         }
         std::thread::sleep(Duration::from_millis(500));
@@ -180,8 +192,24 @@ pub fn read_state(
 /// [`PrepareError::TopicRefused`].
 pub fn look_at_topics(names: &Names, admin: &Admin) -> Result<(), PrepareError> {
     for topic in &names.config.topics {
-        let source = existing_config(admin, &topic.name);
-        let acks = existing_config(admin, &topic.ack_topic);
+        let source = existing_config(
+            admin,
+            &topic.name,
+            "it is waited for, and followed from its first record",
+        );
+        let acks = existing_config(
+            admin,
+            &topic.ack_topic,
+            "messages are tracked, and none is retried until it is created, with cleanup.policy=delete and at least the \
+             source's retention",
+        );
+        if let Some(dead_letter) = &topic.policy.dead_letter {
+            existing_config(
+                admin,
+                dead_letter,
+                "exhausted and rejected messages stay, visible, until it is created",
+            );
+        }
         if source.as_ref().is_some_and(|c| c.compacted) {
             return Err(PrepareError::TopicRefused(format!(
                 "the source topic {} is compacted: a retry in place would be put over a newer value of its key. Track a \
@@ -211,9 +239,19 @@ pub fn look_at_topics(names: &Names, admin: &Admin) -> Result<(), PrepareError> 
     Ok(())
 }
 
-fn existing_config(admin: &Admin, name: &str) -> Option<crate::kafka::admin::TopicConfigInfo> {
-    if !matches!(admin.topic(name), Ok(Some(_))) {
-        return None;
+/// Where there is none, the log says so, and what follows.
+fn existing_config(
+    admin: &Admin,
+    name: &str,
+    if_missing: &str,
+) -> Option<crate::kafka::admin::TopicConfigInfo> {
+    match admin.topic(name) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            tracing::warn!(topic = name, "the topic does not exist: {if_missing}");
+            return None;
+        }
+        Err(_) => return None,
     }
     match admin.topic_config(name) {
         Ok(config) => Some(config),

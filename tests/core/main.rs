@@ -4,9 +4,10 @@
 
 mod driver;
 
+use ackwarden::core::effect::DeadLetterCause;
 use ackwarden::core::event::PublishOutcome;
 use ackwarden::core::policy::PolicyPatch;
-use ackwarden::core::view::{FrozenWhy, State};
+use ackwarden::core::view::{FrozenWhy, ShownCause, State};
 use ackwarden::core::{Event, LogPosition, Now, OnLostRange, Policy, Publication, SameId, Verdict};
 use driver::{Driver, T, at, policy};
 
@@ -91,6 +92,9 @@ fn attempts_run_out_and_the_dead_letter_is_durable_before_the_settlement() {
         "{settled:?}"
     );
     assert_eq!(d.state(m), State::Dead);
+    let why = d.found(m).message.cause;
+    let exhausted = ShownCause::DeadLetter(DeadLetterCause::AttemptsExhausted);
+    assert_eq!(why, Some(exhausted), "why it died, not its last delivery's");
     d.pass(100);
     assert_eq!(d.committed.as_ref().map(|c| c.0), Some(d.source_end));
 }

@@ -24,6 +24,7 @@ mod lost_ranges;
 mod operator;
 mod refusals;
 mod scene;
+mod security;
 mod topology;
 mod transactions;
 mod verdicts;

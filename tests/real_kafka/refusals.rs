@@ -88,6 +88,31 @@ fn of_two_processes_with_one_instance_id_one_ends_and_says_why() {
 }
 
 #[test]
+fn a_second_one_in_the_same_group_ends_and_the_first_is_left_alone() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "second", 2);
+    let config = scene
+        .config(EVERY_SECOND)
+        .section("[kafka.consumer]\n\"session.timeout.ms\" = 6000");
+    let mut first = Ackwarden::start(config.clone());
+    let mut second = Ackwarden::spawn(config.clone());
+    second.expect_refusal(&[&scene.group(), "another member", "kafka.group_id"]);
+    assert!(
+        first.wait_exit(secs(0)).is_none(),
+        "the first one ended:\n{}",
+        first.log()
+    );
+    assert!(first.is_ready());
+    let origin = scene.send_one("still tracked");
+    scene.wait_copies(&origin, 1, secs(20));
+    // One that died is waited for, whoever it was.
+    first.kill9();
+    let third = Ackwarden::start(config);
+    scene.ack(&origin);
+    third.wait_state(&origin, "acked", secs(30));
+}
+
+#[test]
 fn a_port_in_use_is_refused() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "port", 1);

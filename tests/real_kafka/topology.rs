@@ -92,6 +92,42 @@ fn without_its_ack_topic_a_topic_is_tracked_and_frozen_until_it_is_there() {
     scene.wait_copies(&origin, 1, secs(60));
     scene.ack(&origin);
     service.wait_state(&origin, "acked", secs(20));
+    // The log has all of it, for who reads nothing else.
+    for words in [
+        "the topic does not exist: messages are tracked",
+        "frozen: the ack topic",
+        "no longer frozen",
+    ] {
+        eventually(words, secs(30), || {
+            service.log().contains(words).then_some(())
+        });
+    }
+}
+
+/// With a long timeout nothing else looks at the ACK topic for a long time.
+#[test]
+fn an_ack_topic_and_partitions_of_it_that_appear_later_are_read_long_before_anything_is_due() {
+    let kafka = require_kafka!();
+    let scene = Scene::bare(kafka, "late-acks");
+    topics::create(&scene.brokers, &TopicSpec::new(&scene.topic, 1));
+    topics::create(
+        &scene.brokers,
+        &TopicSpec::new(&scene.dead_letters_topic(), 1),
+    );
+    let service = Ackwarden::start(scene.config("timeout = \"10m\"\n"));
+    let why = || service.get(&format!("/topics/{}", scene.topic))["frozen"]["why"].clone();
+    eventually("it says that there is none", secs(25), || {
+        (why() == "ack-topic-missing").then_some(())
+    });
+    topics::create(&scene.brokers, &TopicSpec::new(&scene.acks_topic(), 1));
+    let first = scene.send_one("first");
+    scene.ack(&first);
+    service.wait_state(&first, "acked", secs(25));
+    assert!(why().is_null(), "{}", why());
+    topics::add_partitions(&scene.brokers, &scene.acks_topic(), 2);
+    let second = scene.send_one("second");
+    scene.say(&[NewRecord::ack(&second).partition(1)]);
+    service.wait_state(&second, "acked", secs(25));
 }
 
 #[test]

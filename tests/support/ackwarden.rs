@@ -192,6 +192,11 @@ impl Ackwarden {
             .unwrap_or_else(|| self.dir.join("store"))
     }
 
+    /// The file that it reads.
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join("ackwarden.toml")
+    }
+
     /// While it is down: the view goes, the topics stay.
     pub fn delete_store(&self) {
         assert!(self.process.is_none(), "stop it first");
@@ -224,6 +229,14 @@ impl Ackwarden {
             .get(self.url("/readyz"))
             .call()
             .is_ok_and(|response| response.status() == 200)
+    }
+
+    /// What `/readyz` says; null while nobody answers.
+    pub fn readyz(&self) -> Value {
+        match self.agent.get(self.url("/readyz")).call() {
+            Ok(mut response) => response.body_mut().read_json().unwrap_or_default(),
+            Err(_) => Value::Null,
+        }
     }
 
     /// The JSON of a path below `/api/v1`; panics unless it is a 200.

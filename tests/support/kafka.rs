@@ -14,6 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::kafka_fetch::kafka_libs;
+use super::kafka_security::Security;
 use super::process::{Guarded, Signal};
 use super::{free_port, say_loudly, scratch_dir, tail};
 
@@ -26,6 +27,7 @@ pub struct Kafka {
     dir: PathBuf,
     libs: PathBuf,
     port: u16,
+    security: Option<Security>,
     process: Mutex<Option<Guarded>>,
 }
 
@@ -36,6 +38,8 @@ pub struct KafkaOptions {
     pub properties: Vec<(String, String)>,
     /// Format the data directory and take the port, but do not start yet: `start_again` does.
     pub stopped: bool,
+    /// A listener with logins and one with TLS besides: [`Kafka::security`].
+    pub secured: bool,
 }
 
 impl KafkaOptions {
@@ -46,6 +50,11 @@ impl KafkaOptions {
 
     pub fn stopped(mut self) -> Self {
         self.stopped = true;
+        self
+    }
+
+    pub fn secured(mut self) -> Self {
+        self.secured = true;
         self
     }
 }
@@ -100,6 +109,11 @@ impl Kafka {
         self.port
     }
 
+    /// The listeners of a broker that was started as `secured`.
+    pub fn security(&self) -> &Security {
+        self.security.as_ref().expect("a secured broker")
+    }
+
     /// SIGKILL.
     pub fn kill9(&self) {
         if let Some(mut process) = self.process().take() {
@@ -152,7 +166,12 @@ impl Kafka {
     fn prepare(libs: &Path, options: &KafkaOptions) -> Self {
         let dir = scratch_dir("kafka");
         let port = free_port();
-        let mut properties = server_properties(port, free_port(), &dir.join("data"));
+        let controller_port = free_port();
+        let mut properties = server_properties(port, controller_port, &dir.join("data"));
+        let security = options.secured.then(|| Security::new(&dir));
+        if let Some(security) = &security {
+            properties.push_str(&security.server_properties(port, controller_port));
+        }
         for (name, value) in &options.properties {
             properties.push_str(&format!("{name}={value}\n"));
         }
@@ -161,12 +180,14 @@ impl Kafka {
             dir,
             libs: libs.to_path_buf(),
             port,
+            security,
             process: Mutex::new(None),
         };
         let output = kafka
             .java("kafka.tools.StorageTool")
             .args(["format", "-t", "QWNrd2FyZGVuVGVzdHNfXw", "-c"])
             .arg(kafka.dir.join("server.properties"))
+            .args(kafka.security.iter().flat_map(Security::format_arguments))
             .output()
             .expect("java for StorageTool");
         assert!(

@@ -15,6 +15,7 @@ pub mod ackwarden;
 pub mod judge;
 pub mod kafka;
 pub mod kafka_fetch;
+pub mod kafka_security;
 pub mod process;
 pub mod produce;
 pub mod raw_headers;
