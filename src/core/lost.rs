@@ -309,10 +309,10 @@ impl Topic {
             && let Some((n, start)) = assignment
                 .ack_log_starts
                 .iter()
-                .find(|(n, start)| offset_in(&p.replay_from, *n) < *start)
+                .find(|(n, start)| p.needs_acks_from(*n, &acks) < *start)
         {
             self.counters.lost_ranges += 1;
-            let from = offset_in(&p.replay_from, *n);
+            let from = p.needs_acks_from(*n, &acks);
             frozen.get_or_insert_with(|| acks_frozen(self, *n, from, *start, now));
         }
         let resume_source = p.applied.max(log_start);
@@ -341,6 +341,11 @@ impl Partition {
         p.replay_from = acks.to_vec();
         p.base = (low, acks.to_vec());
         p
+    }
+
+    /// What lies before E is not needed, even if it stands behind what the store has applied.
+    fn needs_acks_from(&self, ack_partition: i32, e: &[(i32, i64)]) -> i64 {
+        offset_in(&self.replay_from, ack_partition).max(offset_in(e, ack_partition))
     }
 
     /// What lies between where it is applied and `offset` can never be read.

@@ -103,12 +103,15 @@ mod tests {
             new: vec![],
             gone: vec![],
         };
-        assert_eq!(log.change(vec![paused.clone()]).new, [paused.clone()]);
+        assert_eq!(
+            log.change(vec![paused.clone()]).new,
+            std::slice::from_ref(&paused)
+        );
         assert_eq!(log.change(vec![paused.clone()]), nothing);
         let both = vec![missing.clone(), paused.clone()];
-        assert_eq!(log.change(both.clone()).new, [missing.clone()]);
+        assert_eq!(log.change(both.clone()).new, std::slice::from_ref(&missing));
         let all = vec![missing.clone(), paused.clone(), other.clone()];
-        assert_eq!(log.change(all).new, [other.clone()]);
+        assert_eq!(log.change(all).new, std::slice::from_ref(&other));
         let change = log.change(vec![other]);
         assert_eq!(change.new, []);
         assert_eq!(change.gone, both);

@@ -72,6 +72,8 @@ pub fn take_over(
             }
             None => Vec::new(),
         };
+        // Behind the look at the ACK topic: whoever acknowledged what is gone from there, had its message before that.
+        let ends = admin.offsets(&config.name, &mine, At::Latest, false)?;
         let (source_id, ack_id) = learn_ids(admin, ids, &config.name, &config.ack_topic);
         let birth = state.birth(&config.name);
         for (partition, log_start) in starts {
@@ -115,6 +117,10 @@ pub fn take_over(
             // The ACKs that stand there are about another topic's messages, as far as can be told.
             let acks = match recreated {
                 Some(Recreated::Source) => Some(ack_ends(admin, &config.ack_topic)?),
+                // There is no message that lost ACKs could be about.
+                None if ends.contains(&(partition, low)) => {
+                    acks.map(|acks| not_before(acks, &ack_log_starts))
+                }
                 _ => acks,
             };
             // An image without a commit belongs to another group's time.
@@ -153,6 +159,16 @@ fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), Kafka
         Some(why) => Err(KafkaProblem::Refused(format!("the first commit: {why}"))),
         None => Ok(()),
     }
+}
+
+fn not_before(mut acks: Vec<(i32, i64)>, log_starts: &[(i32, i64)]) -> Vec<(i32, i64)> {
+    for (n, start) in log_starts {
+        match acks.iter_mut().find(|(m, _)| m == n) {
+            Some((_, e)) => *e = (*e).max(*start),
+            None => acks.push((*n, *start)),
+        }
+    }
+    acks
 }
 
 fn ack_ends(admin: &Admin, ack_topic: &str) -> Result<Vec<(i32, i64)>, KafkaProblem> {

@@ -444,6 +444,30 @@ fn an_ack_topic_that_was_made_anew_and_filled_behind_its_back_is_found_out_by_it
     );
 }
 
+#[test]
+fn lost_acks_that_can_be_about_no_message_are_no_loss() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "acks-idle", 1);
+    let config = scene.config(DUE_SOON).instance_id("it");
+    let mut service = Ackwarden::start(config);
+    let places = numbered(&scene, 2);
+    acknowledge(&scene, &places);
+    wait_committed(&scene, 2);
+    service.kill9();
+    service.delete_store();
+    // B repeats itself, and nobody reads it; there is no message that is not settled.
+    acknowledge(&scene, &places);
+    topics::delete_records(&scene.brokers, &scene.acks_topic(), 0, 4);
+    service.start_again();
+    let origin = scene.send_one("new");
+    scene.wait_copies(&origin, 1, secs(20));
+    scene.ack(&origin);
+    service.wait_settled(&scene.topic, secs(20));
+    let labels = [("topic", scene.topic.as_str())];
+    let lost = service.metric("ackwarden_lost_ranges_total", &labels);
+    assert_eq!(lost as u64, 0);
+}
+
 /// What becomes of the store while the service is down.
 #[derive(Debug, Clone, Copy)]
 enum Store {

@@ -13,11 +13,14 @@ use crate::support::records::{committed, watermarks};
 use crate::support::topics;
 use crate::support::transaction::Transaction;
 
+/// Deliveries one second apart, more of them than a test lasts.
+const PERSISTENT: &str = "timeout = \"1s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 100\n";
+
 #[test]
 fn records_of_an_aborted_transaction_are_never_tracked_and_those_of_a_committed_one_are() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "aborted", 1);
-    let mut service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let mut service = Ackwarden::start(scene.config(PERSISTENT));
     let before = scene.send_one("before");
     let aborted = Transaction::begin(&scene.brokers, &scene.topic);
     aborted.send(&scene.topic, &numbered(3));
@@ -52,10 +55,10 @@ fn markers_at_the_tail_of_source_and_ack_topic_neither_close_the_barrier_nor_hol
  {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "markers", 1);
-    let mut service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let mut service = Ackwarden::start(scene.config(PERSISTENT));
+    let acks = begin_on_acks(&scene);
     let acknowledged = scene.send_one("acknowledged in a transaction");
     let forgotten = scene.send_one("forgotten");
-    let acks = Transaction::begin(&scene.brokers, &scene.topic);
     acks.send(
         &scene.acks_topic(),
         &[NewRecord::ack(&acknowledged).partition(0)],
@@ -91,10 +94,10 @@ fn with_only_markers_left_behind_the_deleted_records_nothing_is_lost_and_the_bar
     let kafka = require_kafka!();
     for keep_store in [true, false] {
         let scene = Scene::new(kafka, "only-markers", 1);
-        let config = scene.config(EVERY_SECOND).instance_id("it");
+        let config = scene.config(PERSISTENT).instance_id("it");
         let mut service = Ackwarden::start(config);
+        let acks = begin_on_acks(&scene);
         let settled = scene.send_one("settled");
-        let acks = Transaction::begin(&scene.brokers, &scene.topic);
         acks.send(
             &scene.acks_topic(),
             &[NewRecord::ack(&settled).partition(0)],
@@ -130,7 +133,7 @@ fn while_a_transaction_on_the_ack_topic_hangs_nothing_fires_and_an_ack_in_it_cou
  {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "hanging", 1);
-    let service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let service = Ackwarden::start(scene.config(PERSISTENT));
     let hanging = begin_on_acks(&scene);
     let acknowledged = scene.send_one("acknowledged in it");
     let forgotten = scene.send_one("forgotten");
@@ -168,7 +171,7 @@ fn while_a_transaction_on_the_ack_topic_hangs_nothing_fires_and_an_ack_in_it_cou
 fn an_ack_in_a_transaction_that_aborts_never_was() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "ack-aborted", 1);
-    let mut service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let mut service = Ackwarden::start(scene.config(PERSISTENT));
     let hanging = begin_on_acks(&scene);
     let origin = scene.send_one("worked on in vain");
     hanging.send(&scene.acks_topic(), &[NewRecord::ack(&origin).partition(0)]);
