@@ -345,19 +345,17 @@ fn run(
     let stopped = || stop.is_stopped();
     let settings = ClientSettings::new(&config.kafka);
     let admin = Admin::new("admin", &settings.admin(), trouble, broker)?;
-    let cluster_id = match prepare::wait_for_kafka(&admin, &config.kafka.brokers, &stopped) {
-        Ok(id) => id,
-        Err(PrepareError::Stopped) => return Ok(()),
-        Err(error) => return Err(error.into()),
+    let reach = || prepare::wait_for_kafka(&admin, &config.kafka.brokers, &stopped);
+    let Some(cluster_id) = until_answered(&stopped, reach)? else {
+        return Ok(());
     };
     tracing::info!(brokers = config.kafka.brokers, cluster_id, "kafka answers");
     let names = Names::new(Arc::clone(&config), cluster_id);
     let (instance_id, images) = load_store(&mut store, &names)?;
     prepare::look_at_topics(&names, &admin)?;
-    let mut state = match prepare::read_state(&names, &admin, &settings, trouble, &stopped) {
-        Ok(state) => state,
-        Err(PrepareError::Stopped) => return Ok(()),
-        Err(error) => return Err(error.into()),
+    let read = || prepare::read_state(&names, &admin, &settings, trouble, &stopped);
+    let Some(mut state) = until_answered(&stopped, read)? else {
+        return Ok(());
     };
     let (inputs, received) = sync_channel(INPUTS_MAX);
     let counts = PartitionCounts::default();
@@ -370,7 +368,10 @@ fn run(
         }
     });
     let publisher = Publisher::spawn(&settings.publisher(), trouble, Arc::clone(&counts), reports)?;
-    prepare::give_birth(&names, &admin, &mut state, &publisher, &received)?;
+    let bear = || prepare::give_birth(&names, &admin, &mut state, &publisher, &received);
+    if until_answered(&stopped, bear)?.is_none() {
+        return Ok(());
+    }
     let session_ms = settings.session_timeout_ms();
     if !wait_until_alone(&names, &admin, &instance_id, session_ms, &stopped)? {
         return Ok(());
@@ -420,6 +421,25 @@ fn run(
         (Ok(()), Err(_)) => Err(ServeError::Engine),
         (outcome, _) => outcome,
     }
+}
+
+/// Kafka may go away again while we prepare: what it did not answer is asked again. `None`: stopped meanwhile.
+fn until_answered<T>(
+    stopped: &dyn Fn() -> bool,
+    mut ask: impl FnMut() -> Result<T, PrepareError>,
+) -> Result<Option<T>, ServeError> {
+    while !stopped() {
+        match ask() {
+            Ok(answer) => return Ok(Some(answer)),
+            Err(PrepareError::Stopped) => break,
+            Err(PrepareError::Kafka(problem @ KafkaProblem::Unreachable(_))) => {
+                tracing::warn!("waiting for kafka: {problem}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    Ok(None)
 }
 
 /// Joining takes partitions from the members that are there. One that died is gone when its session ends; one that lives

@@ -287,9 +287,13 @@ impl Admin {
     ///
     /// # Errors
     /// It could not be created; an existing one is no error.
-    pub fn create_compacted(&self, name: &str, replication: i32) -> Result<(), KafkaProblem> {
+    pub fn create_compacted(
+        &self,
+        name: &str,
+        replication: Option<i32>,
+    ) -> Result<(), KafkaProblem> {
         let (admin, runtime) = self.client()?;
-        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(replication.max(1)))
+        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(replication.unwrap_or(-1)))
             .set("cleanup.policy", "compact")
             .set("min.cleanable.dirty.ratio", "0.1");
         let options = AdminOptions::new().request_timeout(Some(PATIENCE));
@@ -298,6 +302,10 @@ impl Admin {
             .map_err(|e| KafkaProblem::Unreachable(e.to_string()))?;
         match made.into_iter().next() {
             Some(Ok(_)) | Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
+            Some(Err((
+                _,
+                code @ (RDKafkaErrorCode::RequestTimedOut | RDKafkaErrorCode::NotController),
+            ))) => Err(KafkaProblem::Unreachable(code.to_string())),
             Some(Err((_, code))) => Err(KafkaProblem::Refused(code.to_string())),
             None => Err(KafkaProblem::Unreachable("no answer".to_owned())),
         }

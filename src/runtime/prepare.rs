@@ -124,16 +124,18 @@ pub fn read_state(
         why,
     };
     if admin.topic(topic)?.is_none() {
-        let mut replication = 1;
+        // Like the sources; with none there yet, as the broker has it.
+        let mut replication = None;
         for source in &names.config.topics {
-            if let Some(info) = admin.topic(&source.name)? {
-                replication = replication.max(info.replication);
-            }
+            let info = admin.topic(&source.name)?;
+            replication = replication.max(info.map(|info| info.replication));
         }
-        admin
-            .create_compacted(topic, replication)
-            .map_err(|e| missing(e.to_string()))?;
-        tracing::info!(topic, replication, "created the state topic");
+        match admin.create_compacted(topic, replication) {
+            Ok(()) => {}
+            Err(problem @ KafkaProblem::Unreachable(_)) => return Err(problem.into()),
+            Err(problem) => return Err(missing(problem.to_string())),
+        }
+        tracing::info!(topic, "created the state topic");
         let mut tries = 0;
         while admin.topic(topic)?.is_none() {
             tries += 1;
