@@ -5,6 +5,7 @@
 
 use super::effect::Effect;
 use super::event::AskError;
+use super::guards::Guard;
 use super::types::{AckIx, LOG_START, Now, Round};
 
 /// A barrier that stays closed for longer than this is shown as a frozen topic, ms.
@@ -153,8 +154,10 @@ impl AckTopic {
     }
 
     pub fn open_for(&self, deadline_ms: i64) -> bool {
-        self.caught_up_as_of
-            .is_some_and(|t| i64::try_from(t).unwrap_or(i64::MAX) >= deadline_ms)
+        self.caught_up_as_of.is_some_and(|t| {
+            let as_of = i64::try_from(t).unwrap_or(i64::MAX);
+            as_of >= deadline_ms || !Guard::BarrierAtDeadline.holds()
+        })
     }
 
     /// The answer of a round. Partitions that are new are to be read from their start.
@@ -177,6 +180,11 @@ impl AckTopic {
                 self.trouble = None;
                 let partitions: Vec<i32> = ends.iter().map(|(partition, _)| *partition).collect();
                 wants.read = self.found(&partitions, now);
+                let t0 = if Guard::BarrierAsOfAsking.holds() {
+                    t0
+                } else {
+                    now
+                };
                 self.barrier = Barrier::Reaching { t0, ends };
                 self.advanced();
             }

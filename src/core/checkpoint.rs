@@ -5,14 +5,16 @@
 
 use super::coordinator::Coordinator;
 use super::detail::{Delivery, Detail, Pending, Phase};
+use super::guards::Guard;
 use super::image::{
     BlockEntry, BlockImage, DeliveryImage, DetailImage, DetailState, PartitionChange,
     PartitionHeader, PartitionImage, VerdictImage,
 };
 use super::partition::{Partition, Span, Stage};
+use super::record::Verdict;
 use super::slots::{Mark, Slot};
 use super::topic::{Topic, wall_of};
-use super::types::{LogPosition, Now, TopicIx};
+use super::types::{Now, TopicIx};
 use super::view::State;
 
 impl Coordinator {
@@ -38,7 +40,7 @@ impl Coordinator {
                 let header = PartitionHeader {
                     source_applied: p.applied,
                     // An early ACK that is held is not in the image: it is read again.
-                    acks_applied: if topic.has_early() {
+                    acks_applied: if topic.has_early() && Guard::EarlyInCheckpoint.holds() {
                         low_acks.clone()
                     } else {
                         let applied = self.ack_topic(ack).applied.iter();
@@ -112,6 +114,14 @@ fn take_change(p: &mut Partition, header: PartitionHeader, now: Now) -> Partitio
 }
 
 fn detail_image(d: &Detail, now: Now) -> DetailImage {
+    let dying = !d.is_settled() && Guard::AckBesideDeath.holds();
+    let acked = d.ack_beside_death.filter(|_| dying);
+    let beside = acked.map(|at| VerdictImage {
+        verdict: Verdict::Ack,
+        at,
+        delay_ms: None,
+        reason: None,
+    });
     DetailImage {
         origin: d.origin,
         origin_timestamp_ms: d.origin_timestamp_ms,
@@ -140,6 +150,9 @@ fn detail_image(d: &Detail, now: Now) -> DetailImage {
         extended_ms: d.extended_ms,
         timeout_ms: d.own_timeout_ms,
         state: match d.state() {
+            // Acknowledged while its dead letter was on its way: whether that came through, only the topics can tell.
+            // A replay of them begins with the ACK too.
+            _ if beside.is_some() => DetailState::Acked,
             State::Outstanding | State::Retrying | State::Waiting => DetailState::Outstanding,
             State::Overdue => DetailState::Overdue,
             State::Parked => DetailState::Parked,
@@ -149,12 +162,12 @@ fn detail_image(d: &Detail, now: Now) -> DetailImage {
             State::PayloadLost => DetailState::PayloadLost,
             State::Missed => DetailState::Missed,
         },
-        verdict: d.pending.as_ref().map(|p| VerdictImage {
+        verdict: beside.or(d.pending.as_ref().map(|p| VerdictImage {
             verdict: p.verdict,
             at: p.at,
             delay_ms: p.delay_ms,
             reason: p.reason.clone(),
-        }),
+        })),
         unfaithful: d.unfaithful,
     }
 }
@@ -167,14 +180,10 @@ impl Topic {
         let mut p = Partition::new(number, low, self.policy.timeout_ms, now);
         p.applied = header.source_applied.max(low);
         p.replace_image = false;
-        // Verdicts applied before the checkpoint are not read again, so they are not pinned again one by one: until
-        // all copies that may need them are below L, E stays where it was.
+        // Verdicts applied before the checkpoint are not read again, so they are not pinned again one by one: until L has
+        // passed a fence of our own, and with it all copies that may need them, E stays where it was.
         p.base = (header.low, header.low_acks.clone());
         p.replay_from = std::mem::take(&mut header.acks_applied);
-        for (n, e) in &header.low_acks {
-            let at = LogPosition::new(*n, *e);
-            p.pins.add_evidence(header.source_applied, at, -1);
-        }
         // A timeout set to something else while we were away holds for what comes, as if it had been changed then.
         p.spans = header
             .timeouts
@@ -197,7 +206,7 @@ impl Topic {
                         id = Some(text);
                     }
                 }
-                if offset < low {
+                if offset < low && Guard::CheckpointBelowLow.holds() {
                     if dropped.last() != Some(&block.base) {
                         dropped.push(block.base);
                     }
@@ -222,7 +231,7 @@ impl Topic {
         };
         for image in image.details {
             let detail = restore_detail(image, &header_times, now);
-            if !detail.is_settled() && detail.anchor < low {
+            if !detail.is_settled() && detail.anchor < low && Guard::CheckpointBelowLow.holds() {
                 p.gone.insert(detail.origin);
                 continue;
             }

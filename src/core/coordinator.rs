@@ -7,8 +7,9 @@
 use super::ack_topic::AckTopic;
 use super::effect::{Effect, Publication, Publish};
 use super::event::{AckBatch, Assignment, Event, SourceBatch};
+use super::guards::Guard;
 use super::low_water::offset_in;
-use super::partition::Stage;
+use super::partition::{Partition, Stage};
 use super::policy::OnLostRange;
 use super::record::AckTarget;
 use super::topic::{Cx, Topic, TopicSettings};
@@ -235,6 +236,10 @@ impl Coordinator {
     /// What follows from the state alone: stages, fences, firing, commits, back-pressure.
     fn advance(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.advance_stages(effects);
+        for topic in &mut self.topics {
+            let acks = &self.acks[usize::from(topic.settings.ack.0)];
+            topic.acks_again = acks.stage == AckStage::Waiting;
+        }
         self.rewind_overflow(effects);
         let mut cx = Cx {
             now,
@@ -273,7 +278,9 @@ impl Coordinator {
                     acks.log_starts.push((*partition, *start));
                 }
             }
-            let partition = topic.take_over(assignment, now);
+            let appeared = assignment.appeared;
+            let mut partition = topic.take_over(assignment, now);
+            partition.sequence_before = self.sequence;
             let number = partition.number;
             if !partition.is_lost() {
                 effects.push(Effect::ReadSource {
@@ -282,22 +289,17 @@ impl Coordinator {
                     from: partition.applied,
                 });
             }
-            if acks.stage != AckStage::Waiting {
-                // Its verdicts since E were read before it was ours: they are read again. Applying them twice to the
-                // others changes nothing.
-                let back: Vec<(i32, i64)> = partition
-                    .replay_from
-                    .iter()
-                    .copied()
-                    .filter(|(n, e)| acks.topic.applied(*n).is_some_and(|at| *e < at))
-                    .collect();
-                if !back.is_empty() {
-                    acks.stage = AckStage::Waiting;
-                }
-            }
             topic.partitions.insert(number, partition);
-            topic.adopt_early(number);
-            topic.moved = true;
+            if appeared || !Guard::SourceBeforeAcks.holds() {
+                // Nothing was ever retried there: what was said of it so far is all that there is.
+                topic.adopt_early(number);
+            } else {
+                // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
+                // others changes nothing.
+                topic.early_elsewhere.remove(&number);
+                acks.stage = AckStage::Waiting;
+            }
+            topic.ask_fence_anew();
         }
     }
 
@@ -324,19 +326,21 @@ impl Coordinator {
                 }
                 let mut from: Vec<(i32, i64)> = Vec::new();
                 for (n, start) in &state.log_starts {
-                    let lowest = mine()
-                        .filter(|p| p.stage != Stage::Live)
+                    let rebuilt = mine().filter(|p| p.stage != Stage::Live);
+                    let applied = state.topic.applied(*n).unwrap_or(*start);
+                    let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
+                    let lowest = rebuilt
                         .map(|p| offset_in(&p.replay_from, *n))
+                        .chain(others)
                         .min()
-                        .or(state.topic.applied(*n))
-                        .unwrap_or(*start);
+                        .unwrap_or(applied);
                     from.push((*n, lowest.max(*start)));
                 }
                 from.sort_unstable();
                 state.targets = self
                     .topics
                     .iter()
-                    .filter(|t| t.settings.ack == ix)
+                    .filter(|t| t.settings.ack == ix && Guard::AcksCaughtUp.holds())
                     .filter_map(|t| t.fences.back())
                     .flat_map(|f| f.ack_ends.iter().copied())
                     .collect();
@@ -558,7 +562,9 @@ impl Coordinator {
         } else if pause {
             self.sources_paused = true;
             for topic in &mut self.topics {
-                for p in topic.partitions.values_mut().filter(|p| !p.paused) {
+                // One that is rebuilt must see its end before it knows what is settled, as above.
+                let live = |p: &&mut Partition| !p.paused && p.stage == Stage::Live;
+                for p in topic.partitions.values_mut().filter(live) {
                     p.paused = true;
                     effects.push(Effect::PauseSource {
                         topic: topic.ix,
@@ -659,7 +665,7 @@ fn ack_batch(topics: &mut [Topic], acks: &mut [AckState], batch: &AckBatch, cx: 
     let Some(state) = acks.get_mut(usize::from(batch.ack.0)) else {
         return;
     };
-    if batch.generation != state.topic.generation {
+    if batch.generation != state.topic.generation && Guard::ReaderOrder.holds() {
         return;
     }
     for record in &batch.records {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::guards::Guard;
 use super::record::AckRecord;
 
 /// Offsets that one bitmap covers.
@@ -90,7 +91,9 @@ impl EarlyByOffset {
         let mut emptied = Vec::new();
         for (base, bits) in &mut self.bits {
             let beyond = match fence {
-                Some((answered, end)) if bits.asked < answered => end,
+                Some((answered, end)) if bits.asked < answered || !Guard::OrphanByFence.holds() => {
+                    end
+                }
                 _ => i64::MAX,
             };
             if *base >= applied && base + SPAN <= beyond {
@@ -120,7 +123,10 @@ impl EarlyByOffset {
         self.others.retain(|offset, acks| {
             acks.retain(|(asked, ack)| {
                 let orphan = *offset < applied
-                    || fence.is_some_and(|(answered, end)| *asked < answered && *offset >= end);
+                    || fence.is_some_and(|(answered, end)| {
+                        let after = *asked < answered || !Guard::OrphanByFence.holds();
+                        after && *offset >= end
+                    });
                 if orphan {
                     others.push(ack.clone());
                 }
@@ -185,7 +191,7 @@ impl EarlyById {
         let mut orphans = Vec::new();
         self.held.retain(|_, acks| {
             acks.retain(|(asked, ack)| {
-                let orphan = *asked < answered;
+                let orphan = *asked < answered || !Guard::OrphanByFence.holds();
                 if orphan {
                     orphans.push(ack.clone());
                 }

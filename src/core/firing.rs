@@ -8,8 +8,9 @@ use super::ack_topic::AckTopic;
 use super::detail::{Delivery, Fate, Phase};
 use super::effect::{DeadLetterCause, DeadLetterPayload, Effect, Headers, Publication, Publish};
 use super::event::{FetchOutcome, PublishOutcome};
+use super::guards::Guard;
 use super::partition::Stage;
-use super::record::{Cause, Verdict};
+use super::record::{Cause, CauseKind, Verdict};
 use super::schedule;
 use super::topic::{Cx, Submitted, Topic};
 use super::types::{LogPosition, MsgRef, Round};
@@ -96,7 +97,7 @@ impl Topic {
                     round,
                 });
             }
-            if !open {
+            if !open && Guard::Barrier.holds() {
                 return;
             }
             if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
@@ -132,8 +133,9 @@ impl Topic {
             return true;
         }
         let verdict = detail.pending.as_ref().map(|p| p.verdict);
+        let last = detail.attempt + u32::from(!Guard::LastAttempt.holds());
         let exhausted = max_attempts != 0
-            && detail.attempt >= max_attempts
+            && last >= max_attempts
             && detail.pending_attempt <= detail.attempt
             && verdict != Some(Verdict::OperatorRetry);
         let fate = match (detail.doomed, verdict) {
@@ -248,7 +250,13 @@ impl Topic {
             });
         // Settled, or a verdict came, while it was fetched: it was released then.
         let Some(fate) = fate else {
-            if matches!(outcome, FetchOutcome::Found { .. }) {
+            if !Guard::AckStopsPublication.holds() {
+                let cause = Cause {
+                    kind: CauseKind::Timeout,
+                    record: None,
+                };
+                self.publish_copy(number, origin, cause, cx);
+            } else if matches!(outcome, FetchOutcome::Found { .. }) {
                 cx.effects.push(Effect::DiscardPayload { msg });
             }
             return;
@@ -290,7 +298,9 @@ impl Topic {
     fn may_be_acked_unseen(&self, number: i32, origin: i64) -> bool {
         self.partitions.get(&number).is_some_and(|p| {
             let detail = p.details.get(&origin);
-            !p.early.is_empty() && detail.is_some_and(|d| d.unaccounted > 0)
+            !p.early.is_empty()
+                && detail.is_some_and(|d| d.unaccounted > 0)
+                && Guard::AckedUnseen.holds()
         })
     }
 
@@ -335,7 +345,11 @@ impl Topic {
             return;
         };
         let headers = p.update(origin, |d| {
-            let attempt = d.attempt + 1;
+            let attempt = if Guard::SameAttemptAgain.holds() {
+                d.attempt + 1
+            } else {
+                d.attempt.max(d.pending_attempt) + 1
+            };
             d.pending_attempt = attempt;
             if d.unaccounted == 0 {
                 d.unaccounted_from = attempt;
@@ -356,8 +370,14 @@ impl Topic {
         });
         if let Some(headers) = headers {
             let len = p.details[&origin].len;
-            self.publishing
-                .insert(sequence, Submitted { len, copy: true });
+            self.publishing.insert(
+                sequence,
+                Submitted {
+                    partition: number,
+                    len,
+                    copy: true,
+                },
+            );
             cx.effects.push(Effect::Publish(Publish {
                 msg: self.msg(number, origin),
                 sequence,
@@ -367,7 +387,8 @@ impl Topic {
     }
 
     fn publish_dead(&mut self, number: i32, origin: i64, cause: DeadLetterCause, cx: &mut Cx<'_>) {
-        let Some(topic) = self.policy.dead_letter.clone() else {
+        let topic = self.policy.dead_letter.clone();
+        let Some(topic) = topic.filter(|_| Guard::DeadLetterFirst.holds()) else {
             // Lost, and nowhere to tell it but the settlement.
             self.release(number, origin, cx, false);
             if let Some(p) = self.partitions.get_mut(&number) {
@@ -416,8 +437,14 @@ impl Topic {
         });
         if let Some(what) = what {
             let len = p.details[&origin].len;
-            self.publishing
-                .insert(sequence, Submitted { len, copy: false });
+            self.publishing.insert(
+                sequence,
+                Submitted {
+                    partition: number,
+                    len,
+                    copy: false,
+                },
+            );
             cx.effects.push(Effect::Publish(Publish {
                 msg: self.msg(number, origin),
                 sequence,
@@ -486,11 +513,17 @@ impl Topic {
             self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
         }
         let (number, origin) = (msg.partition, msg.origin);
-        let Some(detail) = self
-            .partitions
-            .get(&number)
-            .and_then(|p| p.details.get(&origin))
-        else {
+        let Some(p) = self.partitions.get(&number) else {
+            return;
+        };
+        if sequence <= p.sequence_before {
+            // Submitted before the partition went and came back: what became of it is found in the log.
+            if p.stage == Stage::Replaying(None) {
+                self.ask_fence_anew();
+            }
+            return;
+        }
+        let Some(detail) = p.details.get(&origin) else {
             return;
         };
         match detail.phase {
@@ -558,13 +591,22 @@ impl Topic {
                 if let (Some(Some(attempt)), Some(cause)) = (attempt, cause) {
                     self.attempt_counts(number, origin, attempt, cause, cx);
                 }
+                if !known && Guard::EarlyAckOfCopy.holds() {
+                    // B may have read it, and its ACK may have been read, before the report came.
+                    self.take_early(number, at.offset, cx);
+                }
                 self.drop_if_over(number, origin);
             }
             PublishOutcome::Ambiguous(_) => {
-                p.update(origin, |d| {
+                let sent = p.update(origin, |d| {
                     d.ambiguous_since = Some(mono);
+                    d.pending_attempt
                 });
-                if cause.is_some() {
+                if let (Some(attempt), Some(cause), false) =
+                    (sent, cause, Guard::AmbiguousIsNoDelivery.holds())
+                {
+                    self.attempt_counts(number, origin, attempt, cause, cx);
+                } else if cause.is_some() {
                     self.wait_again(number, origin, AMBIGUOUS_AGAIN_MS, cx);
                 }
             }
@@ -659,7 +701,12 @@ impl Topic {
                 if let Some(i) = DeadLetterCause::ALL.iter().position(|c| *c == cause) {
                     self.counters.dead_lettered[i] += 1;
                 }
-                self.publish_settlement(number, origin, cause, cx);
+                if Guard::SettlementFirst.holds() {
+                    self.publish_settlement(number, origin, cause, cx);
+                } else {
+                    let nowhere = LogPosition::new(-1, -1);
+                    self.settle_detail(number, origin, State::Dead, nowhere, cx);
+                }
             }
             // It may be there or not, but it was acknowledged: that is what counts.
             (_, Some(at)) => {

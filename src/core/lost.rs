@@ -205,6 +205,8 @@ impl Topic {
                 });
             } else if lost.is_some() || matches!(p.stage, Stage::Replaying(None)) {
                 p.skip_to(go_on.resume_source);
+                // Whoever reads anew is not paused.
+                p.paused = false;
                 replay |= go_on.replay_acks;
                 effects.push(Effect::ReadSource {
                     topic: self.ix,
@@ -249,13 +251,14 @@ impl Topic {
             replay_acks |= lost.replay_acks;
             p.stage = Stage::Replaying(None);
             p.skip_to(lost.resume_source);
+            p.paused = false;
             effects.push(Effect::ReadSource {
                 topic: self.ix,
                 partition: p.number,
                 from: p.applied,
             });
         }
-        self.moved = true;
+        self.ask_fence_anew();
         replay_acks
     }
 

@@ -7,6 +7,7 @@
 use super::ack_topic::AckTopic;
 use super::effect::{CommitOrder, Effect};
 use super::event::{AskError, Fence};
+use super::guards::Guard;
 use super::partition::{Partition, Stage};
 use super::topic::{Cx, Topic};
 use super::types::Round;
@@ -54,6 +55,14 @@ impl Topic {
         });
     }
 
+    /// What becomes ours now is read to an end that is asked for from now on: an answer that is still out does not count.
+    pub fn ask_fence_anew(&mut self) {
+        if Guard::FenceSinceAssignment.holds() {
+            self.fence_asked = None;
+        }
+        self.moved = true;
+    }
+
     pub fn on_fence(&mut self, round: Round, answer: Result<Fence, AskError>, cx: &mut Cx<'_>) {
         if self.fence_asked.is_none_or(|(asked, _)| asked != round) {
             return;
@@ -67,10 +76,18 @@ impl Topic {
             }
         };
         for p in self.partitions.values_mut() {
-            if p.stage == Stage::Replaying(None) {
+            // What was submitted when it was ours before has to be in the log first, if it ever will be.
+            let settled = self.publishing.values().all(|s| s.partition != p.number)
+                || !Guard::ReportsBeforeRebuild.holds();
+            if p.stage == Stage::Replaying(None) && settled {
                 let end = fence.source_ends.iter().find(|(n, _)| *n == p.number);
                 if let Some((_, end)) = end {
-                    p.stage = Stage::Replaying(Some(*end));
+                    let end = if Guard::SourceCaughtUp.holds() {
+                        *end
+                    } else {
+                        p.applied
+                    };
+                    p.stage = Stage::Replaying(Some(end));
                 }
             }
         }
@@ -88,20 +105,26 @@ impl Topic {
 
     /// What could be committed of a partition now: (L, E).
     pub fn low_water(&self, p: &Partition, acks: &AckTopic) -> Option<(i64, Vec<(i32, i64)>)> {
-        let low = p.low();
+        let mut low = p.low();
         if low < 0 || p.is_lost() {
             return None;
+        }
+        if !Guard::LowestAnchor.holds() && low < p.applied {
+            low += 1;
         }
         let fence = self
             .fences
             .iter()
             .rev()
-            .find(|f| source_end(f, p.number) <= low);
+            .find(|f| source_end(f, p.number) <= low || !Guard::FenceBelowLow.holds());
         let mut es = Vec::with_capacity(acks.applied.len());
         for (n, applied) in &acks.applied {
             let base = offset_in(&p.base.1, *n);
             let fenced = fence.map_or(0, |f| offset_in(&f.ack_ends, *n));
-            let mut e = base.max(fenced).min((*applied).max(0));
+            let mut e = base.max(fenced);
+            if Guard::EApplied.holds() {
+                e = e.min((*applied).max(0));
+            }
             if let Some(pinned) = p.pins.lowest(*n) {
                 e = e.min(pinned);
             }

@@ -15,6 +15,7 @@ mod early;
 pub mod effect;
 pub mod event;
 mod firing;
+pub mod guards;
 pub mod image;
 mod labels;
 mod lost;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::detail::{Detail, Phase};
 use super::early::EarlyByOffset;
+use super::guards::Guard;
 use super::image::BLOCK_OFFSETS;
 use super::pins::{IN_FLIGHT, Pins};
 use super::slots::{Mark, Slot, Slots};
@@ -68,6 +69,8 @@ pub(super) struct Partition {
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     pub commit_in_flight: Option<(i64, Vec<(i32, i64)>)>,
     pub paused: bool,
+    /// Publications up to this number were submitted before it was ours (again).
+    pub sequence_before: u64,
     pub low_moved: Now,
     pub low_last: i64,
     /// Unsettled details by state, in the order of `State::UNSETTLED`.
@@ -102,6 +105,7 @@ impl Partition {
             committed: None,
             commit_in_flight: None,
             paused: false,
+            sequence_before: 0,
             low_moved: now,
             low_last: from,
             detail_counts: [0; 5],
@@ -358,7 +362,7 @@ impl Partition {
     /// Settled, and all that was sent is accounted for and read back: nothing of it can still surprise us.
     pub fn is_over(detail: &Detail) -> bool {
         detail.is_settled()
-            && detail.unaccounted == 0
+            && (detail.unaccounted == 0 || !Guard::Tombstone.holds())
             && detail.deliveries.iter().all(|d| d.read)
             && !matches!(detail.phase, Phase::Publishing { .. })
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::guards::Guard;
 use super::types::LogPosition;
 
 /// "Until further notice": a copy is in flight.
@@ -57,7 +58,9 @@ impl Pins {
         let evidence = self.by_evidence.range((from, i64::MIN, i64::MIN)..).next();
         match (
             verdict.and_then(|(at, _)| here(at)),
-            evidence.and_then(|(at, _, _)| here(at)),
+            evidence
+                .and_then(|(at, _, _)| here(at))
+                .filter(|_| Guard::Evidence.holds()),
         ) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),

@@ -9,8 +9,9 @@ use super::detail::{Delivery, Detail, Pending, Phase};
 use super::early::{EarlyById, EarlyByOffset};
 use super::effect::{DeadLetterCause, Effect};
 use super::event::Fence;
+use super::guards::Guard;
 use super::labels::Labels;
-use super::partition::Partition;
+use super::partition::{Partition, Stage};
 use super::policy::{Policy, PolicyPatch};
 use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
 use super::schedule;
@@ -46,6 +47,7 @@ pub struct TopicSettings {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Submitted {
+    pub partition: i32,
     pub len: u32,
     /// A copy, rather than a dead letter.
     pub copy: bool,
@@ -93,6 +95,8 @@ pub(super) struct Topic {
     pub retries_by_second: VecDeque<(u64, u64)>,
     /// Operators' decisions submitted, by sequence.
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
+    /// The ACKs are to be read again, from E of what is rebuilt, once that is read to its end.
+    pub acks_again: bool,
     /// Lost ranges that it went on from by itself, to be told.
     pub lost_untold: Vec<Frozen>,
 }
@@ -135,6 +139,7 @@ impl Topic {
             publishing: HashMap::new(),
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
+            acks_again: false,
             lost_untold: Vec::new(),
         }
     }
@@ -193,12 +198,7 @@ impl Topic {
             && mark.by_us
             && self.link_copy(record, extra, mark, cx)
         {
-            let Some(p) = self.partitions.get_mut(&record.partition) else {
-                return;
-            };
-            let acked = p.early.take_plain(record.offset);
-            let others = p.early.take_others(record.offset);
-            self.apply_early(record.partition, record.offset, acked, others, cx);
+            self.take_early(record.partition, record.offset, cx);
             return;
         }
         self.counters.tracked += 1;
@@ -243,6 +243,7 @@ impl Topic {
         let mut others = p.early.take_others(record.offset);
         if let Some(id) = &extra.id
             && !self.early_by_id.is_empty()
+            && !self.comes_again(record.partition)
         {
             others.extend(self.early_by_id.take(self.labels.hash(id)));
         }
@@ -280,7 +281,24 @@ impl Topic {
         }
     }
 
-    /// ACKs that had come before the record.
+    /// While a partition is rebuilt, its source is read first: a message that is settled before its copies are read would
+    /// leave them without a home. What is said of it meanwhile is read again.
+    pub fn comes_again(&self, partition: i32) -> bool {
+        let p = self.partitions.get(&partition);
+        let rebuilt = p.is_some_and(|p| matches!(p.stage, Stage::Replaying(_)));
+        self.acks_again && rebuilt && Guard::SourceBeforeAcks.holds()
+    }
+
+    /// ACKs that had come before the record, or before the report of the copy, at `offset`.
+    pub fn take_early(&mut self, partition: i32, offset: i64, cx: &mut Cx<'_>) {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let acked = p.early.take_plain(offset);
+        let others = p.early.take_others(offset);
+        self.apply_early(partition, offset, acked, others, cx);
+    }
+
     fn apply_early(
         &mut self,
         partition: i32,
@@ -318,7 +336,9 @@ impl Topic {
             self.delivery_read(record.partition, origin, record.offset, mark, cx);
             return true;
         }
-        let same = |len: u32, digest: u64| len == record.len && digest == record.digest;
+        let same = |len: u32, digest: u64| {
+            len == record.len && digest == record.digest || !Guard::CopyPayload.holds()
+        };
         if let Some(detail) = p.details.get(&mark.origin) {
             if !same(detail.len, detail.digest) {
                 return false;
@@ -327,7 +347,7 @@ impl Topic {
             let in_flight = detail.unaccounted > 0 && sent.contains(&mark.attempt);
             let predecessors =
                 replays && mark.attempt == detail.attempt + 1 && !detail.is_settled();
-            if !in_flight && !predecessors {
+            if !in_flight && !predecessors && Guard::CopyProof.holds() {
                 return false;
             }
             p.update(mark.origin, |d| {

@@ -2,6 +2,7 @@
 //! counts. What cannot be decided is kept and counted, never settled (invariant 14).
 
 use super::detail::{Pending, Phase, strength};
+use super::guards::Guard;
 use super::low_water::offset_in;
 use super::policy::SameId;
 use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
@@ -150,8 +151,8 @@ impl Topic {
             [one] => self.apply_bound(one.partition, one.offset, bound, ack, extra, cx),
             _ => {
                 let settles = matches!(extra.verdict, Verdict::Ack | Verdict::OperatorAck);
-                if self.policy.same_id == SameId::OneMessage || (settles && self.are_equal(&found))
-                {
+                let one = self.policy.same_id == SameId::OneMessage;
+                if one || (settles && self.are_equal(&found)) || !Guard::SharedId.holds() {
                     for at in found {
                         self.apply_bound(at.partition, at.offset, bound, ack, extra, cx);
                     }
@@ -192,6 +193,9 @@ impl Topic {
         extra: &AckExtra,
         cx: &mut Cx<'_>,
     ) {
+        if self.comes_again(partition) {
+            return;
+        }
         let asked = self.fence_newest_asked;
         let full = self.early_weight() >= EARLY_WEIGHT_MAX;
         let plain = ack.extra.is_none();
@@ -209,14 +213,14 @@ impl Topic {
             self.count_verdict(extra.verdict, VerdictResult::Early);
             return;
         };
-        if offset >= p.applied {
+        if offset >= p.applied && Guard::EarlyAck.holds() {
             if full {
                 self.overflow_at(ack.at);
                 return;
             }
             // While something of the partition is retried, an early ACK may be about a copy in flight, and then its
             // place matters as evidence: it is kept whole.
-            if plain && p.details.is_empty() {
+            if plain && (p.details.is_empty() || !Guard::EarlyWithPlace.holds()) {
                 if p.early.keep_plain(offset, asked) {
                     self.count_verdict(extra.verdict, VerdictResult::Early);
                 } else {
@@ -269,6 +273,9 @@ impl Topic {
         cx: &mut Cx<'_>,
     ) {
         let verdict = extra.verdict;
+        if self.comes_again(partition) {
+            return;
+        }
         let Some(p) = self.partitions.get_mut(&partition) else {
             return;
         };
@@ -301,6 +308,7 @@ impl Topic {
                 if self.settle_detail(partition, origin, state, ack.at, cx) {
                     VerdictResult::Matched
                 } else {
+                    self.outranks_ack(LogPosition::new(partition, origin), state);
                     VerdictResult::Duplicate
                 }
             }
@@ -353,6 +361,16 @@ impl Topic {
         }
     }
 
+    /// The ACK was read first, in a replay: the dead letter is there all the same, and counts.
+    fn outranks_ack(&mut self, at: LogPosition, state: State) {
+        if let Some(kept) = self.settled.find_eventful(at)
+            && matches!(kept.message.state, State::Acked | State::OperatorAcked)
+        {
+            kept.message.state = state;
+            kept.message.late_ack = true;
+        }
+    }
+
     /// A nack, reject, extend or operator's decision: kept until it is acted upon, if it still can be.
     fn pend(
         &mut self,
@@ -386,7 +404,7 @@ impl Topic {
             Phase::Waiting | Phase::Fetching(_) | Phase::Parked | Phase::Overdue
         ) && detail.pending_attempt <= detail.attempt
             && detail.doomed.is_none();
-        if !current || !waits {
+        if (!current && Guard::BoundVerdict.holds()) || !waits {
             return VerdictResult::Stale;
         }
         if detail.phase == Phase::Parked && !operators {
@@ -398,7 +416,8 @@ impl Topic {
             }
             let (old, new) = (strength(pending.verdict), strength(verdict));
             // An operator may overrule what is equally strong.
-            if old > new || (old == new && old > 1 && !operators) {
+            let weaker = old > new || (old == new && old > 1 && !operators);
+            if weaker && Guard::StrongestVerdict.holds() {
                 return if old == new {
                     VerdictResult::Duplicate
                 } else {

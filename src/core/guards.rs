@@ -1,0 +1,113 @@
+//! The guards of the core by name: each answers one way to lose a message, or to send one in vain.
+//!
+//! They hold. Only the build of the mutation check (feature `mutations`) can switch one off at a time, to see that the
+//! simulation notices; in any other build the question is answered at compile time.
+
+macro_rules! guards {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// What each is there for. The numbers are those of the invariants in docs/architecture.md.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Guard {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Guard {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+guards! {
+    /// Nothing fires before everything that was on the ACK topic is applied (6).
+    Barrier,
+    /// Caught up once is not caught up at the deadline (6).
+    BarrierAtDeadline,
+    /// A round counts as of when it was asked, not as of when it was answered (6).
+    BarrierAsOfAsking,
+    /// After an assignment, the source is read to an end learnt after it (6, 8).
+    SourceCaughtUp,
+    /// After it: an answer to a question of before does not count (6, 8).
+    FenceSinceAssignment,
+    /// And after the reports of what was submitted when it was ours before (8).
+    ReportsBeforeRebuild,
+    /// And then the ACKs (6).
+    AcksCaughtUp,
+    /// In this order: what is said of a partition while its source is read again, is read again too (7).
+    SourceBeforeAcks,
+    /// Batches of an order that was replaced do not count (6).
+    ReaderOrder,
+    /// An ACK that came while the payload was fetched stops the publication (7).
+    AckStopsPublication,
+    /// A copy that may have been acknowledged without having been read is not sent again (7).
+    AckedUnseen,
+    /// An ambiguous report does not count as a delivery (5).
+    AmbiguousIsNoDelivery,
+    /// The same attempt again after an ambiguous report, never the next (5, 8).
+    SameAttemptAgain,
+    /// Dead-lettered for exhaustion only after the last attempt (5).
+    LastAttempt,
+    /// The dead letter is durable before its settlement is written (4).
+    DeadLetterFirst,
+    /// The settlement is durable before the message is forgotten (4).
+    SettlementFirst,
+    /// The committed offset stops at the lowest unsettled anchor (2).
+    LowestAnchor,
+    /// Only a fence that lies below L bounds E (3).
+    FenceBelowLow,
+    /// E is not past what is applied (3).
+    EApplied,
+    /// The evidence of what a replay would read again holds E back (3).
+    Evidence,
+    /// With early ACKs held, a checkpoint does not claim what is applied (9).
+    EarlyInCheckpoint,
+    /// An ACK that came while the dead letter was on its way is in it too (9).
+    AckBesideDeath,
+    /// Entries of a checkpoint that are older than the commit do not count (9).
+    CheckpointBelowLow,
+    /// An ACK before its record is kept for it (14).
+    EarlyAck,
+    /// Of a copy, until its place is reported or it is read (7).
+    EarlyAckOfCopy,
+    /// And is an orphan only by a fence that was asked after it (14).
+    OrphanByFence,
+    /// While something is retried, an early ACK is kept with its place, as evidence (3).
+    EarlyWithPlace,
+    /// A settled message is remembered while a copy of it may still come (8).
+    Tombstone,
+    /// A record is our copy only if it was sent and is not accounted for yet (14).
+    CopyProof,
+    /// And only with the payload of the original (14).
+    CopyPayload,
+    /// A nack, reject or extend acts only on the delivery that it names (5).
+    BoundVerdict,
+    /// Of verdicts not acted upon yet the strongest wins (1).
+    StrongestVerdict,
+    /// An id that several outstanding messages have settles none of them (14).
+    SharedId,
+}
+
+impl Guard {
+    #[cfg(not(feature = "mutations"))]
+    pub(super) const fn holds(self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "mutations")]
+    pub(super) fn holds(self) -> bool {
+        OFF.get() != Some(self)
+    }
+
+    /// Switches this guard off, on this thread, while `run` runs.
+    #[cfg(feature = "mutations")]
+    pub fn without<R>(self, run: impl FnOnce() -> R) -> R {
+        OFF.set(Some(self));
+        let result = run();
+        OFF.set(None);
+        result
+    }
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static OFF: std::cell::Cell<Option<Guard>> = const { std::cell::Cell::new(None) };
+}
