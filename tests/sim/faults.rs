@@ -1,0 +1,156 @@
+//! What goes wrong, and how often: drawn anew for each seed, so that some runs are calm and some are not (swarm testing).
+
+use crate::rng::Rng;
+
+/// Rates in a thousand.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    pub b_crashes: u64,
+    pub b_nacks: u64,
+    pub b_rejects: u64,
+    pub b_acks_twice: u64,
+    pub b_acks_late: u64,
+    pub coordinator_crashes: u64,
+    pub store_lost: u64,
+    pub ambiguous: u64,
+    pub refused: u64,
+    pub reader_stalls: u64,
+    pub markers: u64,
+    pub by_id: u64,
+    pub more: More,
+}
+
+/// What was added later: drawn from a stream of its own, so that the seeds of before still make the runs of before.
+#[derive(Debug, Clone, Default)]
+pub struct More {
+    /// The next message has the id of the one before.
+    pub shared_ids: u64,
+    /// Somebody sends a record with the headers of one of our copies.
+    pub forged: u64,
+    /// What was not flushed is gone: the store has the checkpoint before.
+    pub store_old: u64,
+    /// At a restart, the wall clock has moved by up to an hour.
+    pub clock_jumps: u64,
+    pub b_extends: u64,
+    /// B says nack, then something else, of one delivery.
+    pub b_wavers: u64,
+    pub operators: u64,
+    /// ACKs that name nothing that is there.
+    pub garbage: u64,
+    /// Answers to the core's questions take long.
+    pub slow_answers: u64,
+    /// What is published lands, and is reported, late.
+    pub slow_publish: u64,
+    /// A reader stands still for seconds.
+    pub long_stalls: u64,
+    /// A partition is taken from us, and comes back.
+    pub rebalances: u64,
+    /// A sends a message now and then only: what is seldom seen in a crowd is seen then.
+    pub sparse: bool,
+}
+
+impl Faults {
+    /// As the first seeds had them.
+    pub fn draw_first(rng: &mut Rng) -> Self {
+        let mut rate = |max: u64| if rng.chance(400) { 0 } else { rng.below(max) };
+        Self {
+            b_crashes: rate(200),
+            b_nacks: rate(100),
+            b_rejects: rate(40),
+            b_acks_twice: rate(200),
+            b_acks_late: rate(200),
+            coordinator_crashes: rate(15),
+            store_lost: rate(1000),
+            ambiguous: rate(200),
+            refused: rate(100),
+            reader_stalls: rate(300),
+            markers: rate(200),
+            by_id: rate(1000),
+            more: More::default(),
+        }
+    }
+
+    /// All of them; in some seeds those together that make the rare moments.
+    pub fn draw(rng: &mut Rng, later: &mut Rng) -> Self {
+        let mut first = Self::draw_first(rng);
+        let theme = later.below(6);
+        let absent = if theme == 0 { 100 } else { 700 };
+        let mut rate = |max: u64| {
+            if later.chance(absent) {
+                0
+            } else {
+                later.below(max)
+            }
+        };
+        let mut more = More {
+            shared_ids: rate(300),
+            forged: rate(30),
+            store_old: rate(1000),
+            clock_jumps: rate(1000),
+            b_extends: rate(100),
+            b_wavers: rate(100),
+            operators: rate(10),
+            garbage: rate(50),
+            slow_answers: rate(500),
+            slow_publish: rate(500),
+            long_stalls: rate(20),
+            rebalances: rate(10),
+            sparse: false,
+        };
+        match theme {
+            // Partitions that come and go while everything is slow.
+            1 => {
+                more.rebalances = 5 + later.below(20);
+                more.slow_answers = 300;
+                more.slow_publish = 300;
+                more.long_stalls = 10;
+            }
+            // Copies that are long on their way, ACKs of older deliveries, crashes.
+            2 => {
+                more.slow_publish = 700;
+                more.long_stalls = 5 + later.below(20);
+                more.shared_ids = 0;
+                first.b_acks_late = 400;
+                first.coordinator_crashes = 5;
+                first.ambiguous = 0;
+                first.by_id = 0;
+            }
+            // Records that pretend to be copies.
+            3 => {
+                more.forged = 30 + later.below(100);
+                more.slow_publish = 700;
+                more.rebalances = 0;
+                first.b_crashes = 300;
+                first.ambiguous = 0;
+                first.coordinator_crashes = 0;
+            }
+            // Few messages; B speaks late, and what it says is read late.
+            4 => {
+                more.sparse = true;
+                more.slow_publish = 800;
+                more.slow_answers = 0;
+                more.long_stalls = 20 + later.below(40);
+                more.shared_ids = 0;
+                first.b_acks_late = 300 + later.below(500);
+                first.ambiguous = if later.chance(500) { 0 } else { 500 };
+                first.by_id = 0;
+                first.reader_stalls = 0;
+                first.coordinator_crashes = first.coordinator_crashes.min(4);
+            }
+            _ => {}
+        }
+        // A copy in flight, or of a life before, and a record that pretends to be it, cannot be told apart by anybody
+        // (docs/guarantees.md).
+        if first.coordinator_crashes + first.ambiguous + more.rebalances > 0 {
+            more.forged = 0;
+        }
+        Self { more, ..first }
+    }
+
+    pub fn stop(&mut self) {
+        *self = Self {
+            by_id: self.by_id,
+            ..Self::default()
+        };
+    }
+}
