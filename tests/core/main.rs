@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod driver;
+mod interleavings;
+mod scene;
 
 use ackwarden::core::effect::DeadLetterCause;
 use ackwarden::core::event::PublishOutcome;
