@@ -138,6 +138,38 @@ fn a_store_in_use_is_refused() {
 }
 
 #[test]
+fn a_store_of_a_newer_version_is_refused_and_left_alone() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "newer-store", 1);
+    let mut service = Ackwarden::start(scene.config(EVERY_SECOND));
+    service.terminate();
+    let current = service.store_path().join("CURRENT");
+    std::fs::write(&current, "ackwarden-store 7 of next year\n").expect("written");
+    service.start_again_unready();
+    service.expect_refusal(&["version 7", "newer"]);
+    let left = std::fs::read_to_string(&current).expect("read");
+    assert_eq!(left, "ackwarden-store 7 of next year\n");
+}
+
+#[test]
+fn an_ack_topic_that_keeps_its_records_for_a_shorter_time_than_the_source_is_a_warning() {
+    let kafka = require_kafka!();
+    let scene = Scene::bare(kafka, "short-acks");
+    topics::create(&scene.brokers, &TopicSpec::new(&scene.topic, 1));
+    let acks = TopicSpec::new(&scene.acks_topic(), 1).config("retention.ms", "3600000");
+    topics::create(&scene.brokers, &acks);
+    let service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let log = service.log();
+    let warned = log.lines().any(|line| {
+        line.contains("WARN") && line.contains(&scene.acks_topic()) && line.contains("retention.ms")
+    });
+    assert!(warned, "{log}");
+    let origin = scene.send_one("it works all the same");
+    scene.ack(&origin);
+    service.wait_state(&origin, "acked", secs(20));
+}
+
+#[test]
 fn a_broker_that_is_not_up_yet_is_waited_for() {
     let Some(kafka) = Kafka::start(KafkaOptions::default().stopped()) else {
         return;

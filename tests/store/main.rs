@@ -9,4 +9,6 @@ mod directory;
 mod faulty;
 mod measure;
 mod model;
+#[path = "../support/small_disk.rs"]
+mod small_disk;
 mod space;

@@ -1,56 +1,10 @@
 //! A disk that is full, or read-only. Needs the right to mount a tmpfs; says so where it is missing.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use ackwarden::ports::{Store, StoreError};
 use ackwarden::store::{SledStore, move_aside};
-use tempfile::TempDir;
 
 use super::model::{Model, block, checkpoint, delta, loaded};
-
-/// A small file system, unmounted when dropped.
-struct SmallDisk {
-    dir: TempDir,
-}
-
-impl SmallDisk {
-    fn mount(size: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let disk = Self { dir };
-        if mount(
-            &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"],
-            disk.path(),
-        ) {
-            Some(disk)
-        } else {
-            eprintln!("SKIPPED: no right to mount a tmpfs here, so a full disk was NOT tested");
-            None
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn fill(&self) -> PathBuf {
-        let path = self.path().join("filler");
-        let mut file = std::fs::File::create(&path).expect("create");
-        while std::io::Write::write(&mut file, &[1; 4_096]).is_ok_and(|n| n > 0) {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
-
-fn mount(args: &[&str], at: &Path) -> bool {
-    let output = Command::new("mount").args(args).arg(at).output();
-    output.is_ok_and(|output| output.status.success())
-}
+use super::small_disk::{SmallDisk, mount};
 
 #[test]
 fn a_full_disk_is_told_and_gone_on_from() {

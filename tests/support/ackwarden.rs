@@ -126,6 +126,11 @@ impl Ackwarden {
         self.wait_ready();
     }
 
+    /// The next one, which is not waited for.
+    pub fn start_again_unready(&mut self) {
+        self.launch();
+    }
+
     /// SIGKILL, and at once the next one.
     pub fn kill9_and_start_again(&mut self) {
         self.kill9();

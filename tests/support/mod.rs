@@ -21,6 +21,7 @@ pub mod produce;
 pub mod raw_headers;
 pub mod records;
 pub mod service_b;
+pub mod small_disk;
 pub mod topics;
 pub mod transaction;
 
