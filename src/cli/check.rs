@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use super::args::exit;
+use super::rights::check_rights;
 use crate::clock;
 use crate::config::{Config, TopicConfig};
 use crate::core::Policy;
@@ -26,18 +27,22 @@ pub struct Report {
 }
 
 impl Report {
-    fn ok(&mut self, what: &str) {
+    pub(super) fn ok(&mut self, what: &str) {
         let _ = writeln!(self.lines, "ok    {what}");
     }
 
-    fn warn(&mut self, what: &str) {
+    pub(super) fn warn(&mut self, what: &str) {
         self.warnings += 1;
         let _ = writeln!(self.lines, "warn  {what}");
     }
 
-    fn fail(&mut self, what: &str) {
+    pub(super) fn fail(&mut self, what: &str) {
         self.failures += 1;
         let _ = writeln!(self.lines, "FAIL  {what}");
+    }
+
+    pub(super) const fn failures(&self) -> usize {
+        self.failures
     }
 
     /// All lines, and a last one that counts.
@@ -85,6 +90,7 @@ pub fn check(config: &Config, warnings: &[String]) -> Report {
     for topic in &config.topics {
         check_topic(&admin, topic, &mut report);
     }
+    check_rights(&admin, config, &mut report);
     report
 }
 
@@ -118,21 +124,35 @@ fn reach(admin: &Admin, config: &Config, report: &mut Report) -> bool {
     }
 }
 
+/// What a look at a topic found.
+enum Seen {
+    There(TopicInfo, Option<TopicConfigInfo>),
+    Missing,
+    /// It was said why.
+    Unclear,
+}
+
+impl Seen {
+    fn config(self) -> Option<TopicConfigInfo> {
+        match self {
+            Self::There(_, config) => config,
+            Self::Missing | Self::Unclear => None,
+        }
+    }
+}
+
 /// A topic and its configuration; what goes wrong is said.
-fn look(
-    admin: &Admin,
-    name: &str,
-    report: &mut Report,
-) -> Option<(TopicInfo, Option<TopicConfigInfo>)> {
+fn look(admin: &Admin, name: &str, report: &mut Report) -> Seen {
     let info = match admin.topic(name) {
-        Ok(info) => info?,
+        Ok(Some(info)) => info,
+        Ok(None) => return Seen::Missing,
         Err(problem @ KafkaProblem::Refused(_)) => {
             report.fail(&problem.to_string());
-            return None;
+            return Seen::Unclear;
         }
         Err(problem) => {
             report.warn(&format!("the topic {name} cannot be checked: {problem}"));
-            return None;
+            return Seen::Unclear;
         }
     };
     let config = match admin.topic_config(name) {
@@ -144,14 +164,15 @@ fn look(
             None
         }
     };
-    Some((info, config))
+    Seen::There(info, config)
 }
 
 fn check_state_topic(admin: &Admin, config: &Config, report: &mut Report) {
     let name = &config.kafka.state_topic;
     match look(admin, name, report) {
-        None => report.ok(&format!("the state topic {name} will be created")),
-        Some((info, found)) => {
+        Seen::Unclear => {}
+        Seen::Missing => report.ok(&format!("the state topic {name} will be created")),
+        Seen::There(info, found) => {
             if info.partitions.len() != 1 {
                 report.fail(&format!(
                     "the state topic {name} has {} partitions: it needs one, so that its order holds. Name another in \
@@ -175,23 +196,28 @@ fn check_topic(admin: &Admin, topic: &TopicConfig, report: &mut Report) {
     let acks = look(admin, &topic.ack_topic, report);
     let name = &topic.name;
     match &source {
-        None => report.warn(&format!(
+        Seen::Unclear => {}
+        Seen::Missing => report.warn(&format!(
             "the source topic {name} does not exist: it is followed from its first record when it appears"
         )),
-        Some((info, _)) => {
+        Seen::There(info, _) => {
             report.ok(&format!("the source topic {name}: {} partitions", info.partitions.len()));
             warn_of_one_replica(name, info, report);
         }
     }
     match &acks {
-        None => report.warn(&format!(
+        Seen::Unclear => {}
+        Seen::Missing => report.warn(&format!(
             "the ack topic {} does not exist: messages are tracked and none is retried until it does. \
              kafka-topics.sh --create --topic {} --partitions {} --config cleanup.policy=delete",
             topic.ack_topic,
             topic.ack_topic,
-            source.as_ref().map_or(1, |(info, _)| info.partitions.len())
+            match &source {
+                Seen::There(info, _) => info.partitions.len(),
+                _ => 1,
+            }
         )),
-        Some((info, _)) => {
+        Seen::There(info, _) => {
             report.ok(&format!(
                 "the ack topic {}: {} partitions",
                 topic.ack_topic,
@@ -200,8 +226,7 @@ fn check_topic(admin: &Admin, topic: &TopicConfig, report: &mut Report) {
             warn_of_one_replica(&topic.ack_topic, info, report);
         }
     }
-    let source = source.and_then(|(_, config)| config);
-    let acks = acks.and_then(|(_, config)| config);
+    let (source, acks) = (source.config(), acks.config());
     if source.as_ref().is_some_and(|c| c.compacted) {
         report.fail(&format!(
             "the source topic {name} is compacted: a retry in place would be put over a newer value of its key. Track a \
@@ -279,10 +304,11 @@ fn check_dead_letter(
         return;
     };
     match look(admin, name, report) {
-        None => report.warn(&format!(
+        Seen::Unclear => {}
+        Seen::Missing => report.warn(&format!(
             "the dead-letter topic {name} does not exist: exhausted messages stay, visible, until it does. Create it"
         )),
-        Some((_, found)) => {
+        Seen::There(_, found) => {
             report.ok(&format!("the dead-letter topic {name}"));
             let limit = |c: &TopicConfigInfo| c.max_message_bytes;
             if let (Some(theirs), Some(ours)) =

@@ -13,7 +13,7 @@ use rdkafka::groups::GroupInfo;
 
 use super::KafkaProblem;
 use super::raw;
-pub use super::raw::At;
+pub use super::raw::{At, Rights};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 
@@ -213,13 +213,30 @@ impl Admin {
         if self.broker == Broker::Embedded {
             return vec![None; topics.len()];
         }
-        match raw::topic_ids(&self.consumer, topics, PATIENCE) {
-            Ok(ids) => ids,
+        match raw::describe_topics(&self.consumer, topics, false, PATIENCE) {
+            Ok(all) => all.into_iter().map(|d| d.id).collect(),
             Err(error) => {
                 tracing::debug!(%error, "topic ids cannot be told");
                 vec![None; topics.len()]
             }
         }
+    }
+
+    /// What we may do with a topic; `None`: it is not told, or the topic is not there.
+    ///
+    /// # Errors
+    /// No answer: the broker may be too old to tell.
+    pub fn topic_rights(&self, topic: &str) -> Result<Option<Rights>, KafkaProblem> {
+        let described = raw::describe_topics(&self.consumer, &[topic], true, PATIENCE)?;
+        Ok(described.into_iter().next().and_then(|d| d.rights))
+    }
+
+    /// What we may do with a group; `None`: it is not told.
+    ///
+    /// # Errors
+    /// No answer: the broker may be too old to tell.
+    pub fn group_rights(&self, group: &str) -> Result<Option<Rights>, KafkaProblem> {
+        raw::group_rights(&self.consumer, group, PATIENCE)
     }
 
     #[must_use]

@@ -434,12 +434,20 @@ impl Drop for Answer {
     }
 }
 
+/// What a question is asked with.
+enum With {
+    Nothing,
+    Isolation(ffi::rd_kafka_IsolationLevel_t),
+    /// What we may do there is told too.
+    Rights,
+}
+
 /// Asks one question of the admin API and waits for the answer.
 fn ask<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     op: ffi::rd_kafka_admin_op_t,
     timeout: Duration,
-    isolation: Option<ffi::rd_kafka_IsolationLevel_t>,
+    with: With,
     send: impl FnOnce(
         *mut ffi::rd_kafka_t,
         *const ffi::rd_kafka_AdminOptions_t,
@@ -457,11 +465,17 @@ fn ask<C: ConsumerContext>(
             text.as_mut_ptr(),
             text.len(),
         );
-        if let Some(level) = isolation {
-            let error = ffi::rd_kafka_AdminOptions_set_isolation_level(options, level);
-            if !error.is_null() {
-                ffi::rd_kafka_error_destroy(error);
+        let error = match with {
+            With::Nothing => std::ptr::null_mut(),
+            With::Isolation(level) => {
+                ffi::rd_kafka_AdminOptions_set_isolation_level(options, level)
             }
+            With::Rights => {
+                ffi::rd_kafka_AdminOptions_set_include_authorized_operations(options, 1)
+            }
+        };
+        if !error.is_null() {
+            ffi::rd_kafka_error_destroy(error);
         }
         let queue = ffi::rd_kafka_queue_new(client);
         send(client, options, queue);
@@ -522,7 +536,7 @@ pub fn list_offsets<C: ConsumerContext>(
         consumer,
         ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
         timeout,
-        Some(isolation),
+        With::Isolation(isolation),
         // SAFETY: all of them are alive for the call; the list is copied.
         |client, options, queue| unsafe {
             ffi::rd_kafka_ListOffsets(client, list.0, options, queue);
@@ -557,15 +571,44 @@ pub fn list_offsets<C: ConsumerContext>(
         .collect()
 }
 
-/// Topic ids, in Kafka's text form; `None` where the broker does not tell (before 2.8, or not allowed).
+/// What a topic is, beyond its name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Described {
+    /// In Kafka's text form; `None` where the broker does not tell (before 2.8, or not allowed).
+    pub id: Option<String>,
+    pub rights: Option<Rights>,
+}
+
+/// What we may do with a topic or a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    pub read: bool,
+    pub write: bool,
+}
+
+impl Rights {
+    /// `None`: not told. Whoever may do nothing is not told anything either, so an empty list is no answer.
+    fn of(operations: &[ffi::rd_kafka_AclOperation_t]) -> Option<Self> {
+        use ffi::rd_kafka_AclOperation_t as Op;
+        let has =
+            |op| operations.contains(&op) || operations.contains(&Op::RD_KAFKA_ACL_OPERATION_ALL);
+        (!operations.is_empty()).then(|| Self {
+            read: has(Op::RD_KAFKA_ACL_OPERATION_READ),
+            write: has(Op::RD_KAFKA_ACL_OPERATION_WRITE),
+        })
+    }
+}
+
+/// Topics as the broker describes them, in the order asked; with what we may do there, if asked for.
 ///
 /// # Errors
 /// No answer at all: the broker may be too old, or away.
-pub fn topic_ids<C: ConsumerContext>(
+pub fn describe_topics<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     topics: &[&str],
+    with_rights: bool,
     timeout: Duration,
-) -> Result<Vec<Option<String>>, KafkaProblem> {
+) -> Result<Vec<Described>, KafkaProblem> {
     let names: Vec<CString> = topics
         .iter()
         .map(|t| c_string(t))
@@ -579,7 +622,11 @@ pub fn topic_ids<C: ConsumerContext>(
         consumer,
         ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
         timeout,
-        None,
+        if with_rights {
+            With::Rights
+        } else {
+            With::Nothing
+        },
         // SAFETY: all of them are alive for the call.
         |client, options, queue| unsafe {
             ffi::rd_kafka_DescribeTopics(client, collection, options, queue);
@@ -588,8 +635,8 @@ pub fn topic_ids<C: ConsumerContext>(
     // SAFETY: ours, and not used any more.
     unsafe { ffi::rd_kafka_TopicCollection_destroy(collection) };
     let answer = answer?;
-    let mut found: Vec<(String, Option<String>)> = Vec::new();
-    // SAFETY: result, descriptions and their strings live as long as the event.
+    let mut found: Vec<(String, Described)> = Vec::new();
+    // SAFETY: result, descriptions, their strings and lists live as long as the event.
     unsafe {
         let result = ffi::rd_kafka_event_DescribeTopics_result(answer.event);
         let mut count = 0;
@@ -606,18 +653,71 @@ pub fn topic_ids<C: ConsumerContext>(
                 .map(|id| id.to_string_lossy().into_owned())
                 // All zeros: the broker has none.
                 .filter(|id| !id.trim_matches('A').trim_matches('=').is_empty());
-            found.push((name.to_string_lossy().into_owned(), id));
+            let mut operations = 0;
+            let list = ffi::rd_kafka_TopicDescription_authorized_operations(
+                description,
+                &raw mut operations,
+            );
+            let rights = operations_in(list, operations);
+            let rights = Rights::of(rights).filter(|_| !failed);
+            found.push((
+                name.to_string_lossy().into_owned(),
+                Described { id, rights },
+            ));
         }
     }
-    Ok(topics
-        .iter()
-        .map(|t| {
-            found
-                .iter()
-                .find(|(name, _)| name == t)
-                .and_then(|(_, id)| id.clone())
-        })
-        .collect())
+    let of = |topic: &&str| found.iter().find(|(name, _)| name == topic);
+    let described = topics.iter().map(|t| of(t).map(|(_, d)| d.clone()));
+    Ok(described.map(Option::unwrap_or_default).collect())
+}
+
+/// What we may do with a group; `None`: not told.
+///
+/// # Errors
+/// No answer at all: the broker may be too old, or away.
+pub fn group_rights<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    group: &str,
+    timeout: Duration,
+) -> Result<Option<Rights>, KafkaProblem> {
+    let name = c_string(group)?;
+    let mut names = [name.as_ptr()];
+    let answer = ask(
+        consumer,
+        ffi::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS,
+        timeout,
+        With::Rights,
+        // SAFETY: all of them are alive for the call, which copies the names.
+        |client, options, queue| unsafe {
+            ffi::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), 1, options, queue);
+        },
+    )?;
+    // SAFETY: result, description and list live as long as the event.
+    unsafe {
+        let result = ffi::rd_kafka_event_DescribeConsumerGroups_result(answer.event);
+        let mut count = 0;
+        let all = ffi::rd_kafka_DescribeConsumerGroups_result_groups(result, &raw mut count);
+        if count == 0 {
+            return Ok(None);
+        }
+        let mut operations = 0;
+        let list =
+            ffi::rd_kafka_ConsumerGroupDescription_authorized_operations(*all, &raw mut operations);
+        Ok(Rights::of(operations_in(list, operations)))
+    }
+}
+
+/// # Safety
+/// `list` has `count` entries, or is null.
+unsafe fn operations_in<'a>(
+    list: *const ffi::rd_kafka_AclOperation_t,
+    count: usize,
+) -> &'a [ffi::rd_kafka_AclOperation_t] {
+    if list.is_null() {
+        return &[];
+    }
+    // SAFETY: as the caller promises.
+    unsafe { std::slice::from_raw_parts(list, count) }
 }
 
 /// The cluster's id; `None` if it is not known in time.

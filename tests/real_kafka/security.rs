@@ -9,7 +9,8 @@ use crate::scene::{EVERY_SECOND, Scene, secs};
 use crate::support::ackwarden::{Ackwarden, ServeConfig};
 use crate::support::eventually;
 use crate::support::kafka::{Kafka, KafkaOptions};
-use crate::support::kafka_security::{PASSWORD, USER};
+use crate::support::kafka_security::{GUEST, PASSWORD, USER};
+use crate::support::produce::NewRecord;
 
 /// A broker with all listeners, for the tests of this file.
 fn secured() -> Option<&'static Kafka> {
@@ -20,9 +21,13 @@ fn secured() -> Option<&'static Kafka> {
 }
 
 fn login(mechanism: &str, password: &str) -> String {
+    login_as(USER, mechanism, password)
+}
+
+fn login_as(user: &str, mechanism: &str, password: &str) -> String {
     format!(
         "[kafka.properties]\nsecurity.protocol = \"SASL_PLAINTEXT\"\nsasl.mechanism = {mechanism:?}\n\
-         sasl.username = {USER:?}\nsasl.password = {password:?}\n"
+         sasl.username = {user:?}\nsasl.password = {password:?}\n"
     )
 }
 
@@ -233,4 +238,73 @@ fn a_ca_file_that_is_not_there_is_a_wrong_configuration() {
     let (code, shown) = check(&service);
     assert_eq!(code, 1, "{shown}");
     assert!(shown.contains("/nowhere/ca.pem"), "{shown}");
+}
+
+#[test]
+fn check_names_each_right_that_is_missing_and_serve_works_with_those_that_the_docs_name() {
+    let security = require_secured!();
+    let kafka = secured().expect("a broker");
+    let scene = Scene::new(kafka, "rights", 1);
+    let (source, acks, dead) = (
+        scene.topic.as_str(),
+        scene.acks_topic(),
+        scene.dead_letters_topic(),
+    );
+    let group = scene.group();
+    let state = format!("{group}-state");
+    let topic = |name: &str, operation: &str| format!("TOPIC:{name}:{operation}");
+    kafka.allow_guest(&[
+        topic(source, "READ"),
+        topic(source, "DESCRIBE_CONFIGS"),
+        topic(&acks, "READ"),
+        topic(&acks, "DESCRIBE_CONFIGS"),
+        topic(&dead, "DESCRIBE"),
+        topic(&dead, "DESCRIBE_CONFIGS"),
+        format!("GROUP:{group}:DESCRIBE"),
+    ]);
+    let properties = login_as(GUEST, "PLAIN", PASSWORD);
+    let mut service = Ackwarden::spawn(config(&scene, &security.login_brokers(), &properties));
+    let status = service
+        .wait_exit(secs(60))
+        .expect("it may not make the state topic");
+    assert!(!status.success());
+    assert!(service.log().contains(&state), "{}", service.log());
+    let (code, shown) = check(&service);
+    assert_eq!(code, 1, "{shown}");
+    let failures: Vec<&str> = shown.lines().filter(|l| l.starts_with("FAIL")).collect();
+    for (right, what) in [
+        ("WRITE", format!("the topic {source},")),
+        ("WRITE", format!("the topic {acks},")),
+        ("WRITE", format!("the topic {dead},")),
+        ("READ", format!("the group {group},")),
+    ] {
+        let named = |l: &&str| l.contains(&format!("may not {right} {what}"));
+        assert!(failures.iter().any(named), "{right} {what}: {shown}");
+    }
+    assert!(failures.iter().any(|l| l.contains(&state)), "{shown}");
+    assert!(!shown.contains("will be created"), "{shown}");
+    assert_eq!(failures.len(), 5, "{shown}");
+    kafka.allow_guest(&[
+        topic(source, "WRITE"),
+        topic(&acks, "WRITE"),
+        topic(&dead, "WRITE"),
+        topic(&state, "READ"),
+        topic(&state, "WRITE"),
+        topic(&state, "CREATE"),
+        topic(&state, "DESCRIBE_CONFIGS"),
+        format!("GROUP:{group}:READ"),
+    ]);
+    service.kill9();
+    service.start_again();
+    let done = scene.send_one("done");
+    scene.ack(&done);
+    service.wait_state(&done, "acked", secs(30));
+    let forgotten = scene.send_one("forgotten");
+    let copies = scene.wait_copies(&forgotten, 1, secs(30));
+    scene.say(&[NewRecord::verdict(&copies[0].position(), "reject")]);
+    scene.wait_dead_letters(1, secs(30));
+    service.terminate();
+    let (code, shown) = check(&service);
+    assert_eq!(code, 0, "{shown}");
+    assert!(shown.contains("the user may do what is needed"), "{shown}");
 }

@@ -14,7 +14,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::kafka_fetch::kafka_libs;
-use super::kafka_security::Security;
+use super::kafka_security::{ALLOW, GUEST, Security};
 use super::process::{Guarded, Signal};
 use super::{free_port, say_loudly, scratch_dir, tail};
 
@@ -198,6 +198,21 @@ impl Kafka {
             String::from_utf8_lossy(&output.stderr)
         );
         kafka
+    }
+
+    /// Allows the guest each `RESOURCE:name:OPERATION`.
+    pub fn allow_guest(&self, allowed: &[String]) {
+        let source = self.dir.join("Allow.java");
+        std::fs::write(&source, ALLOW).expect("written");
+        let output = self
+            .java("Allow.java")
+            .arg(self.brokers())
+            .arg(format!("User:{GUEST}"))
+            .args(allowed)
+            .output()
+            .expect("java");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
     }
 
     fn java(&self, class: &str) -> Command {

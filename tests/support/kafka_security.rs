@@ -12,6 +12,9 @@ pub const PASSWORD: &str = "open sesame";
 
 const STORE_PASSWORD: &str = "not a secret";
 
+/// Another one, who logs in and may do only what it is allowed to.
+pub const GUEST: &str = "guest";
+
 /// What clients need to know of the listeners.
 pub struct Security {
     dir: PathBuf,
@@ -61,8 +64,10 @@ impl Security {
 advertised.listeners={clients}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{USER}
 listener.name.sasl_plaintext.plain.sasl.jaas.config=\\
- org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\";
+ org.apache.kafka.common.security.plain.PlainLoginModule required user_{USER}=\"{PASSWORD}\" user_{GUEST}=\"{PASSWORD}\";
 listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=\\
  org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.ssl.ssl.keystore.type=PKCS12
@@ -80,6 +85,30 @@ listener.name.ssl.ssl.key.password={STORE_PASSWORD}
         ["--add-scram".to_owned(), user]
     }
 }
+
+/// Makes ACLs: `Allow brokers principal RESOURCE:name:OPERATION…`. Run from its source by the JDK, with Kafka's classes on
+/// the path.
+pub const ALLOW: &str = r#"
+import java.util.*;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.common.acl.*;
+import org.apache.kafka.common.resource.*;
+
+class Allow {
+    public static void main(String[] args) throws Exception {
+        List<AclBinding> all = new ArrayList<>();
+        for (String arg : Arrays.asList(args).subList(2, args.length)) {
+            String[] parts = arg.split(":");
+            var resource = new ResourcePattern(ResourceType.valueOf(parts[0]), parts[1], PatternType.LITERAL);
+            var operation = AclOperation.valueOf(parts[2]);
+            all.add(new AclBinding(resource, new AccessControlEntry(args[1], "*", operation, AclPermissionType.ALLOW)));
+        }
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", args[0]))) {
+            admin.createAcls(all).all().get();
+        }
+    }
+}
+"#;
 
 /// `{name}.p12` with key and certificate for 127.0.0.1, and `{name}.pem` with the certificate alone.
 fn self_signed(dir: &Path, name: &str, subject: &str) {
