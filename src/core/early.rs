@@ -96,7 +96,7 @@ impl EarlyByOffset {
                 }
                 _ => i64::MAX,
             };
-            if *base >= applied && base + SPAN <= beyond {
+            if *base >= applied && base.saturating_add(SPAN) <= beyond {
                 continue;
             }
             for (w, word) in bits.words.iter_mut().enumerate() {

@@ -186,13 +186,14 @@ impl Topic {
                     if timed && d.deadline.is_some() && d.refusals == 0 {
                         let began = match d.deliveries.last() {
                             Some(x) if d.attempt > 1 => {
-                                now.mono_ms as i64 - (now.wall_ms - x.at_wall_ms).max(0)
+                                let ago = now.wall_ms.saturating_sub(x.at_wall_ms).max(0);
+                                (now.mono_ms as i64).saturating_sub(ago)
                             }
                             _ => d.seen_ms,
                         };
                         let wait =
                             schedule::wait_ms(&policy, d.own_timeout_ms, d.attempt, seed, origin);
-                        d.deadline = Some(began + wait as i64);
+                        d.deadline = Some(began.saturating_add(wait as i64));
                     }
                 });
             }
@@ -604,7 +605,8 @@ fn lane_start(t: &Topic, p: &Partition, c: Cursor, newest: bool, now: Now) -> Op
         return Some(c.origin);
     }
     // By the clock of now, when the cursor's message was seen; times in a partition ascend with the offsets.
-    let seen_ms = now.mono_ms as i64 - (now.wall_ms - c.seen_wall_ms);
+    let ago = now.wall_ms.saturating_sub(c.seen_wall_ms);
+    let seen_ms = (now.mono_ms as i64).saturating_sub(ago);
     let tie = (t.ix.0, p.number) < (c.topic.0, c.partition);
     let passed = |seen: i64| match newest {
         false => seen < seen_ms || (seen == seen_ms && tie),

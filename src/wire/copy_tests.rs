@@ -288,7 +288,7 @@ proptest! {
     fn a_copy_is_read_back_as_it_was_meant(
         original in any_headers(),
         id in prop::option::of("[a-z0-9é]{1,20}"),
-        attempt in 2u32..,
+        attempt in 2..=crate::wire::source::ATTEMPT_MAX,
         origin in 0i64..1_000,
         origin_timestamp_ms in -1i64..,
         deliveries in prop::collection::btree_set(1_000i64..2_000, 0..=16),

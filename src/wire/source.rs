@@ -5,7 +5,7 @@
 //! What is claimed is not proven here: a [`CopyMark`] says what stands in the headers, provided that it fits this very
 //! topic and partition; whether the copy is ours is the core's to find out. A record is *no* copy if
 //! - `ackwarden-origin` is missing or no position, names another topic or partition, or an offset that is not before it;
-//! - `ackwarden-attempt` is missing or below 2;
+//! - `ackwarden-attempt` is missing, below 2 or past [`ATTEMPT_MAX`];
 //! - it is a dead letter, or one that somebody sent back as it was: its cause says so. (`ackwarden-redriven-from` says
 //!   nothing: the copies of a redriven message carry it, too.)
 //!
@@ -28,6 +28,8 @@ use crate::ports::RawRecord;
 
 /// How many earlier deliveries a copy names.
 pub const DELIVERIES_MAX: usize = 16;
+/// What claims a later attempt was not written by a coordinator: at one a second, that is thirty years.
+pub const ATTEMPT_MAX: u32 = 1_000_000_000;
 
 /// Decodes records of source topics. One for each reader: it remembers the topic of the last record and keeps buffers.
 #[derive(Debug)]
@@ -182,7 +184,7 @@ impl Reserved {
     /// What the headers claim of a record at `offset`.
     fn copy_mark(&mut self, offset: i64) -> Option<CopyMark> {
         let origin = self.origin.filter(|o| *o < offset)?;
-        let attempt = self.attempt.filter(|a| *a >= 2)?;
+        let attempt = self.attempt.filter(|a| (2..=ATTEMPT_MAX).contains(a))?;
         let cause = match self.cause {
             Some(CauseText::DeadLetter) => return None,
             Some(CauseText::Delivery(cause)) => cause,

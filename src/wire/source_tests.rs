@@ -135,6 +135,7 @@ fn what_is_no_copy_of_this_partition_is_tracked_as_new() {
         ("ackwarden-attempt", None),
         ("ackwarden-attempt", Some("1")),
         ("ackwarden-attempt", Some("-2")),
+        ("ackwarden-attempt", Some("1000000001")),
         ("ackwarden-attempt", Some("4294967296")),
         ("ackwarden-cause", Some("attempts-exhausted")),
         ("ackwarden-cause", Some("payload-lost")),
@@ -293,7 +294,7 @@ proptest! {
             prop_assert!(position::parse(id.as_bytes()).is_none_or(|(t, _, _)| t != "orders"));
         }
         if let Some(copy) = extra.copy {
-            prop_assert!(copy.attempt >= 2);
+            prop_assert!((2..=ATTEMPT_MAX).contains(&copy.attempt));
             prop_assert!(copy.origin < offset);
             prop_assert!(copy.deliveries.len() <= DELIVERIES_MAX);
             prop_assert!(copy.deliveries.is_sorted());

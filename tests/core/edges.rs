@@ -1,0 +1,195 @@
+//! The edges of numbers and of policies: nothing panics, nothing is lost, nothing is sent in vain.
+
+use ackwarden::core::policy::PolicyPatch;
+use ackwarden::core::view::State;
+use ackwarden::core::{AckTarget, Event, Policy, Publication, Verdict};
+
+use crate::driver::{Driver, T, at, policy};
+use crate::scene::{Logs, Member};
+
+const DAY_MS: u64 = 86_400_000;
+
+fn patch(d: &mut Driver, overrides: PolicyPatch) {
+    d.handle(Event::PolicyChanged {
+        topic: T,
+        overrides,
+        apply_pending: false,
+    });
+}
+
+#[test]
+fn acks_of_positions_at_the_ends_of_the_numbers_settle_nothing_and_cost_nothing() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    for offset in [i64::MAX, i64::MAX - 1, i64::MAX - 1_024, 1 << 40] {
+        for partition in [0, 1, i32::MAX] {
+            let target = AckTarget::Position {
+                topic: T,
+                partition,
+                offset,
+            };
+            d.say(target.clone(), Verdict::Ack, None);
+            d.say(target, Verdict::Nack, None);
+        }
+    }
+    d.pass(900);
+    assert_eq!(d.state(m), State::Outstanding);
+    d.message(None, 7);
+    d.pass(5_000);
+    let unmatched = d.core.unmatched(1_000);
+    assert_eq!(
+        unmatched.len(),
+        24,
+        "orphans by the next fence: {unmatched:?}"
+    );
+}
+
+#[test]
+fn a_message_that_is_outstanding_for_months_keeps_its_age_and_is_retried_then() {
+    let slow = Policy {
+        timeout_ms: 120 * DAY_MS,
+        max_attempts: 2,
+        ..policy()
+    };
+    let mut d = Driver::start(slow);
+    let first = d.message(None, 7);
+    // Others in the same block, weeks apart: arrival is kept as the distance from the block's first.
+    for _ in 0..3 {
+        d.now_ms += 30 * DAY_MS;
+        d.handle(Event::Tick);
+        d.message(None, 7);
+    }
+    assert_eq!(d.found(first).message.age_ms, 90 * DAY_MS);
+    d.now_ms += 29 * DAY_MS;
+    d.pass(100);
+    assert_eq!(d.published.len(), 0);
+    d.now_ms += DAY_MS;
+    d.pass(100);
+    let due: Vec<i64> = d.published.iter().map(|p| p.msg.origin).collect();
+    assert_eq!(due, [first]);
+}
+
+#[test]
+fn a_copy_with_absurd_times_in_its_headers_is_timed_by_when_it_was_read_and_can_be_timed_anew() {
+    for absurd in [i64::MIN, -1, i64::MAX] {
+        let mut logs = Logs::new();
+        let mut it = Member::start(&logs, "g", policy(), 1_000);
+        it.pass(&logs, 500);
+        let origin = logs.send();
+        it.pass(&logs, 1_100);
+        let (publish, _) = it.lands(&mut logs);
+        let Publication::Copy(mut headers) = publish.what else {
+            panic!("no copy");
+        };
+        headers.origin_timestamp_ms = absurd;
+        logs.source.pop();
+        let copy = logs.send_with(7, Some(("g", headers)));
+        // The original lies below the low-water mark: all that is known is what the copy says.
+        it.crash_to(&logs, copy, Some(vec![(0, 0)]));
+        it.pass(&logs, 500);
+        assert_eq!(it.attempt(origin), 2);
+        it.handle(
+            &logs,
+            Event::PolicyChanged {
+                topic: T,
+                overrides: PolicyPatch::default(),
+                apply_pending: true,
+            },
+        );
+        it.pass(&logs, 2_000);
+        assert_eq!(it.published.len(), 1);
+    }
+}
+
+#[test]
+fn a_limit_that_falls_below_the_attempt_under_way_ends_it_at_its_deadline_and_not_before() {
+    let many = Policy {
+        max_attempts: 0,
+        ..policy()
+    };
+    let mut d = Driver::start(many);
+    let m = d.message(None, 7);
+    for _ in 0..6 {
+        d.pass(1_100);
+        d.copy_lands();
+    }
+    assert_eq!(d.found(m).message.attempt, 7);
+    patch(
+        &mut d,
+        PolicyPatch {
+            max_attempts: Some(2),
+            ..PolicyPatch::default()
+        },
+    );
+    d.pass(500);
+    assert!(d.published.is_empty(), "its wait is not over");
+    d.pass(600);
+    assert_eq!(d.published.len(), 1);
+    assert!(matches!(
+        d.published[0].what,
+        Publication::DeadLetter { .. }
+    ));
+}
+
+#[test]
+fn paused_while_it_is_being_retried_it_is_neither_lost_nor_sent_twice() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    assert_eq!(d.published.len(), 1, "submitted");
+    let pause = |paused| Event::Paused { topic: T, paused };
+    d.handle(pause(true));
+    d.copy_lands();
+    d.pass(3_000);
+    assert!(d.published.is_empty());
+    d.handle(pause(false));
+    d.pass(100);
+    assert_eq!(d.published.len(), 1);
+    let copy = d.copy_lands();
+    assert_eq!(d.found(m).message.attempt, 3);
+    d.ack(copy);
+    d.pass(5_000);
+    assert_eq!(d.core.outstanding(), 0);
+    assert!(d.published.is_empty());
+}
+
+#[test]
+fn an_ack_while_the_dead_letter_is_on_its_way_is_shown_as_late_beside_it() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.say(at(m), Verdict::Reject, None);
+    d.pass(50);
+    assert!(matches!(
+        d.published[0].what,
+        Publication::DeadLetter { .. }
+    ));
+    d.ack(m);
+    let durable =
+        || ackwarden::core::event::PublishOutcome::Durable(ackwarden::core::LogPosition::new(0, 0));
+    d.report(durable());
+    d.report(durable());
+    assert_eq!(d.state(m), State::Dead);
+    assert!(d.found(m).message.late_ack);
+    assert_eq!(d.core.outstanding(), 0);
+}
+
+#[test]
+fn a_revoked_partition_takes_its_ids_along() {
+    let mut d = Driver::start(policy());
+    for n in 0..5 {
+        d.message(Some(&format!("A-{n}")), 7);
+    }
+    d.handle(Event::Revoked {
+        topic: T,
+        partitions: vec![0],
+    });
+    assert_eq!(d.core.outstanding(), 0);
+    // Nothing that carries such an id is mistaken for a second one.
+    d.assign(5, 0);
+    d.message(Some("A-1"), 8);
+    let views = d.core.topic_views(ackwarden::core::Now {
+        mono_ms: d.now_ms,
+        wall_ms: 0,
+    });
+    assert_eq!(views[0].counters.ids_reused, 0);
+}
