@@ -1,5 +1,5 @@
 //! A seeded simulation of the core in a world of faults. `SIM_SEED=n cargo test --test sim` repeats one run exactly;
-//! `SIM_RUNS=n` makes it longer.
+//! `SIM_RUNS=n` makes it longer, `SIM_FROM=n` begins at another seed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -57,21 +57,27 @@ fn nothing_is_lost_and_nothing_is_resent_in_vain_whatever_goes_wrong() {
         return;
     }
     let runs = from_env("SIM_RUNS").unwrap_or(400);
-    let mut total = world::Seen::default();
-    for seed in 0..runs {
-        let seen = run(seed).seen;
-        total.crashes += seen.crashes;
-        total.republished += seen.republished;
-        total.dead += seen.dead;
-        total.ambiguous += seen.ambiguous;
-        total.events += seen.events;
-        total.forged += seen.forged;
-        total.decisions += seen.decisions;
-        total.stale_batches += seen.stale_batches;
-        total.rebalances += seen.rebalances;
-    }
-    println!("{runs} runs: {total:?}");
+    let from = from_env("SIM_FROM").unwrap_or(0);
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
+    let total = std::thread::scope(|scope| {
+        let each: Vec<_> = (0..threads)
+            .map(|n| {
+                scope.spawn(move || {
+                    let mine = (from..from + runs).filter(|seed| seed % threads == n);
+                    let mut total = world::Seen::default();
+                    mine.for_each(|seed| total += run(seed).seen);
+                    total
+                })
+            })
+            .collect();
+        let mut total = world::Seen::default();
+        for thread in each {
+            total += thread.join().expect("a breach was found: it is above");
+        }
+        total
+    });
+    println!("{runs} schedules from seed {from}: {total:#?}");
     // A world in which nothing happens would prove nothing.
     assert!(total.crashes > runs / 4 && total.republished > runs && total.dead > runs / 4);
-    assert!(total.ambiguous > runs / 4);
+    assert!(total.ambiguous > runs / 4 && total.rebalances > runs / 4);
 }

@@ -71,6 +71,20 @@ pub struct Seen {
     pub rebalances: u64,
 }
 
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.crashes += other.crashes;
+        self.republished += other.republished;
+        self.dead += other.dead;
+        self.ambiguous += other.ambiguous;
+        self.events += other.events;
+        self.forged += other.forged;
+        self.decisions += other.decisions;
+        self.stale_batches += other.stale_batches;
+        self.rebalances += other.rebalances;
+    }
+}
+
 /// A record that the broker appends later.
 pub struct Limbo {
     at_ms: u64,
