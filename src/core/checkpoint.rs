@@ -14,7 +14,7 @@ use super::partition::{Partition, Span, Stage};
 use super::record::Verdict;
 use super::slots::{Mark, Slot};
 use super::topic::{Topic, wall_of};
-use super::types::{Now, TopicIx};
+use super::types::{LogPosition, Now, TopicIx};
 use super::view::State;
 
 impl Coordinator {
@@ -181,9 +181,15 @@ impl Topic {
         p.applied = header.source_applied.max(low);
         p.replace_image = false;
         // Verdicts applied before the checkpoint are not read again, so they are not pinned again one by one: until L has
-        // passed a fence of our own, and with it all copies that may need them, E stays where it was.
+        // passed all copies that may need them, E stays where it was.
         p.base = (header.low, header.low_acks.clone());
         p.replay_from = std::mem::take(&mut header.acks_applied);
+        for (n, e) in &header.low_acks {
+            let at = LogPosition::new(*n, *e);
+            if Guard::EvidenceInCheckpoint.holds() {
+                p.pins.add_evidence(header.source_applied, at, -1);
+            }
+        }
         // A timeout set to something else while we were away holds for what comes, as if it had been changed then.
         p.spans = header
             .timeouts
@@ -230,10 +236,18 @@ impl Topic {
             source_applied: header.source_applied,
         };
         for image in image.details {
-            let detail = restore_detail(image, &header_times, now);
+            let mut detail = restore_detail(image, &header_times, now);
             if !detail.is_settled() && detail.anchor < low && Guard::CheckpointBelowLow.holds() {
-                p.gone.insert(detail.origin);
-                continue;
+                // L may have moved on to a copy that was reported, and read only after the checkpoint: what B said of it is
+                // known here alone.
+                let newer = detail.deliveries.iter().rev().map(|d| d.offset);
+                match newer.take_while(|offset| *offset >= low).next() {
+                    Some(copy) => detail.anchor = copy,
+                    None => {
+                        p.gone.insert(detail.origin);
+                        continue;
+                    }
+                }
             }
             if let Some(id) = detail.id.as_ref().filter(|_| !detail.is_settled()) {
                 self.labels.add(id, p.at(detail.origin));

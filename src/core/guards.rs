@@ -58,6 +58,8 @@ guards! {
     EApplied,
     /// The evidence of what a replay would read again holds E back (3).
     Evidence,
+    /// What a checkpoint has applied is pinned as a whole when its partition comes back (3).
+    EvidenceInCheckpoint,
     /// With early ACKs held, a checkpoint does not claim what is applied (9).
     EarlyInCheckpoint,
     /// An ACK that came while the dead letter was on its way is in it too (9).
@@ -70,8 +72,6 @@ guards! {
     EarlyAckOfCopy,
     /// And is an orphan only by a fence that was asked after it (14).
     OrphanByFence,
-    /// While something is retried, an early ACK is kept with its place, as evidence (3).
-    EarlyWithPlace,
     /// A settled message is remembered while a copy of it may still come (8).
     Tombstone,
     /// A record is our copy only if it was sent and is not accounted for yet (14).

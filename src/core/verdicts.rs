@@ -220,7 +220,7 @@ impl Topic {
             }
             // While something of the partition is retried, an early ACK may be about a copy in flight, and then its
             // place matters as evidence: it is kept whole.
-            if plain && (p.details.is_empty() || !Guard::EarlyWithPlace.holds()) {
+            if plain && p.details.is_empty() {
                 if p.early.keep_plain(offset, asked) {
                     self.count_verdict(extra.verdict, VerdictResult::Early);
                 } else {

@@ -15,6 +15,17 @@ impl World {
         self.acks.iter().flatten().flatten()
     }
 
+    /// Two copies of one attempt, of which neither names the other: an unclear report was behind it, and one of them may
+    /// have landed late. Who was rebuilt since then tracks the second as a message of its own (decision 0003).
+    fn is_twin(&self, copy: &Sent) -> bool {
+        let same = |s: &&Sent| s.message == copy.message && s.attempt == copy.attempt;
+        copy.late_twin || (copy.copy.is_some() && self.sent().filter(same).count() > 1)
+    }
+
+    fn has_twins(&self, message: u64) -> bool {
+        self.sent().any(|s| s.message == message && self.is_twin(s))
+    }
+
     /// Somebody gave its id to another message too: which of them an ACK by id is about, nobody can tell.
     fn is_shared(&self, message: u64) -> bool {
         self.faults_drawn.more.shared_ids > 0
@@ -60,9 +71,7 @@ impl World {
                         let about = a.message == Some(sent.message) && is_ack(a.verdict);
                         about && !by_id && !a.estranged && a.at_ms < began
                     })
-                    && !self
-                        .sent()
-                        .any(|s| s.message == sent.message && s.late_twin)
+                    && !self.has_twins(sent.message)
                     && self.is_open(p as i32, offset as i64)
                 {
                     open = Some(sent.message);
@@ -107,12 +116,14 @@ impl World {
             .iter()
             .flatten()
             .filter(|s| s.message == message && s.attempt < headers.attempt)
-            .map(|s| (s.attempt, s.at_ms))
-            .max();
+            // Of twins, the wait begins with the first.
+            .map(|s| (s.attempt, std::cmp::Reverse(s.at_ms)))
+            .max()
+            .map(|(attempt, at_ms)| (attempt, at_ms.0));
         let twins = log.iter().flatten().any(|s| {
             let before = s.incarnation < self.incarnation
                 || self.is_rebuilt_since(msg.partition, s.submitted_ms);
-            s.message == message && s.late_twin && before
+            s.message == message && before && self.is_twin(s)
         });
         match newest {
             Some((attempt, _)) if attempt + 1 != headers.attempt => {
@@ -235,7 +246,7 @@ impl World {
         };
         let rejected = self.said().any(asked);
         let at = (msg.partition, msg.origin);
-        let twin = self.sent().any(|s| s.message == message && s.late_twin);
+        let twin = self.has_twins(message);
         if self.is_acked_and_applied(message) && !twin && !self.is_estranged(at) {
             self.breach(7, format!("{message} dead after its ack was applied"));
         }
@@ -307,7 +318,7 @@ impl World {
             .map(|s| s.message)
             .filter(|m| forgotten.contains(m) && !kept.contains(m))
             // Which of the twins it was about, is not told once the first is below L.
-            .find(|m| !self.is_shared(*m) && !self.sent().any(|s| s.message == *m && s.late_twin));
+            .find(|m| !self.is_shared(*m) && !self.has_twins(*m));
         if let Some(message) = needed {
             self.breach(
                 3,
