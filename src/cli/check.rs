@@ -1,11 +1,10 @@
 //! `ackwarden check`: looks at everything that a configuration names on the brokers, changes nothing, and says what is
 //! wrong, where, and what to do. What a broker cannot or may not tell is a warning, never a failure.
 
-use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use super::args::exit;
+use super::report::Report;
 use super::rights::check_rights;
 use crate::clock;
 use crate::config::{Config, TopicConfig};
@@ -17,53 +16,6 @@ use crate::kafka::trouble::Trouble;
 
 /// A broker that does not answer is waited for no longer than this.
 const REACH_WITHIN: Duration = Duration::from_secs(12);
-
-/// What was found; printed line by line.
-#[derive(Debug, Default)]
-pub struct Report {
-    lines: String,
-    failures: usize,
-    warnings: usize,
-}
-
-impl Report {
-    pub(super) fn ok(&mut self, what: &str) {
-        let _ = writeln!(self.lines, "ok    {what}");
-    }
-
-    pub(super) fn warn(&mut self, what: &str) {
-        self.warnings += 1;
-        let _ = writeln!(self.lines, "warn  {what}");
-    }
-
-    pub(super) fn fail(&mut self, what: &str) {
-        self.failures += 1;
-        let _ = writeln!(self.lines, "FAIL  {what}");
-    }
-
-    pub(super) const fn failures(&self) -> usize {
-        self.failures
-    }
-
-    /// All lines, and a last one that counts.
-    #[must_use]
-    pub fn text(&self) -> String {
-        format!(
-            "{}{} failures, {} warnings\n",
-            self.lines, self.failures, self.warnings
-        )
-    }
-
-    /// The exit code: only failures count.
-    #[must_use]
-    pub const fn code(&self) -> u8 {
-        if self.failures == 0 {
-            exit::OK
-        } else {
-            exit::FAILED
-        }
-    }
-}
 
 /// Checks all of it.
 #[must_use]

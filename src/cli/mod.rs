@@ -3,4 +3,5 @@
 pub mod args;
 pub mod check;
 pub mod healthcheck;
+mod report;
 mod rights;

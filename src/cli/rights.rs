@@ -1,7 +1,7 @@
 //! What the user of the configuration may do with the topics and the group that it names. A broker tells it since 2.3;
 //! one without an authorizer allows everything.
 
-use super::check::Report;
+use super::report::Report;
 use crate::config::{Config, TopicConfig};
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, Rights};

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod actors;
+mod broker;
 mod faults;
 mod judge;
 #[cfg(feature = "mutations")]

@@ -1,18 +1,15 @@
-//! The world of one run: logs, a Service B, a coordinator that dies, and reports that get lost. Everything is drawn
-//! from one seed; nothing in here trusts the core.
+//! The world of one run: its logs, its clock, and a coordinator that dies and comes back. Everything is drawn from one
+//! seed; nothing in here trusts the core. Who speaks in it is in `actors`, what becomes of what is sent in `broker`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use ackwarden::core::effect::{DeadLetterPayload, Headers};
-use ackwarden::core::event::{Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::effect::Headers;
 use ackwarden::core::image::{PartitionChange, PartitionImage};
 use ackwarden::core::record::SourceExtra;
-use ackwarden::core::types::LOG_START;
+use ackwarden::core::view::Lookup;
 use ackwarden::core::{
-    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Assignment, Coordinator, CopyMark, CoreLimits,
-    Effect, Event, LogPosition, MsgRef, Now, Policy, Publication, SourceBatch, SourceRecord,
-    TopicIx, TopicSettings, Verdict,
-    view::{Lookup, OperatorAction},
+    AckBatch, AckIx, AckRecord, Assignment, Coordinator, CopyMark, CoreLimits, Event, LogPosition,
+    MsgRef, Now, Policy, SourceBatch, SourceRecord, TopicIx, TopicSettings, Verdict,
 };
 
 use crate::faults::Faults;
@@ -20,8 +17,8 @@ use crate::rng::Rng;
 
 pub const PARTITIONS: i32 = 2;
 pub const ACK_PARTITIONS: i32 = 2;
-const T: TopicIx = TopicIx(0);
-const A: AckIx = AckIx(0);
+pub const T: TopicIx = TopicIx(0);
+pub const A: AckIx = AckIx(0);
 
 /// A record of the source; `None` in the log is a marker.
 #[derive(Debug, Clone)]
@@ -87,7 +84,7 @@ impl std::ops::AddAssign for Seen {
 
 /// A record that the broker appends later.
 pub struct Limbo {
-    at_ms: u64,
+    pub at_ms: u64,
     pub partition: i32,
     pub sent: Sent,
     /// Whom to tell then, and under which number; nobody, if it was reported as ambiguous.
@@ -106,38 +103,38 @@ pub struct World {
     pub acks: Vec<Vec<Option<Acked>>>,
     pub dead_letters: Vec<(u64, u32)>,
     pub limbo: Vec<Limbo>,
-    b_position: Vec<usize>,
+    pub b_position: Vec<usize>,
     /// B's ACKs that are yet to be sent: (when, partition, offset).
-    b_pending: Vec<(u64, i32, i64)>,
-    core: Coordinator,
-    up: bool,
-    restart_at: u64,
+    pub b_pending: Vec<(u64, i32, i64)>,
+    pub core: Coordinator,
+    pub up: bool,
+    pub restart_at: u64,
     /// Reading, by partition.
-    source_reader: BTreeMap<i32, i64>,
-    ack_reader: BTreeMap<i32, i64>,
-    ack_generation: u64,
-    paused: BTreeSet<i32>,
+    pub source_reader: BTreeMap<i32, i64>,
+    pub ack_reader: BTreeMap<i32, i64>,
+    pub ack_generation: u64,
+    pub paused: BTreeSet<i32>,
     pub committed: BTreeMap<i32, (i64, Vec<(i32, i64)>)>,
-    store: HashMap<i32, PartitionImage>,
+    pub store: HashMap<i32, PartitionImage>,
     /// As it was at the checkpoint before.
-    store_before: HashMap<i32, PartitionImage>,
-    inbox: Vec<(u64, Event)>,
+    pub store_before: HashMap<i32, PartitionImage>,
+    pub inbox: Vec<(u64, Event)>,
     /// Batches of ACKs that were read and not handed over.
-    ack_batches: VecDeque<AckBatch>,
+    pub ack_batches: VecDeque<AckBatch>,
     /// Up to where ACKs were handed over, by order.
     pub acks_applied: BTreeMap<i32, i64>,
-    wall_skew_ms: i64,
-    acks_held_until: u64,
-    source_held_until: u64,
+    pub wall_skew_ms: i64,
+    pub acks_held_until: u64,
+    pub source_held_until: u64,
     /// When each partition became ours last.
     pub assigned_ms: BTreeMap<i32, u64>,
     /// Partitions that are not ours for now, and until when.
-    away: BTreeMap<i32, u64>,
-    was_ready: bool,
+    pub away: BTreeMap<i32, u64>,
+    pub was_ready: bool,
     pub started_ms: u64,
     /// (message, attempt) that were submitted.
     pub submitted: BTreeSet<(u64, u32)>,
-    requests: u64,
+    pub requests: u64,
     pub policy: Policy,
     pub to_send: u64,
     pub sent: u64,
@@ -239,7 +236,7 @@ impl World {
         self.judge_end();
     }
 
-    fn now(&self) -> Now {
+    pub fn now(&self) -> Now {
         Now {
             mono_ms: self.now_ms,
             wall_ms: 1_700_000_000_000 + self.now_ms as i64 + self.wall_skew_ms,
@@ -296,252 +293,7 @@ impl World {
         }
     }
 
-    fn a_sends(&mut self) {
-        let p = self.rng.below(PARTITIONS as u64) as usize;
-        let message = self.sent;
-        self.sent += 1;
-        let shared = message > 0 && self.later.chance(self.faults.more.shared_ids);
-        self.source[p].push(Some(Sent {
-            message,
-            attempt: 1,
-            copy: None,
-            at_ms: self.now_ms,
-            submitted_ms: self.now_ms,
-            incarnation: 0,
-            estranged: false,
-            late_twin: false,
-            id: message - u64::from(shared),
-            digest: message,
-            forged: false,
-        }));
-    }
-
-    /// A record of somebody else with the headers of one of our copies: another payload, or an attempt that is long in
-    /// the log.
-    fn somebody_forges(&mut self) {
-        let p = self.later.below(PARTITIONS as u64) as usize;
-        let old = self.now_ms.saturating_sub(1_000);
-        let copies: Vec<(Headers, u64)> = self.source[p]
-            .iter()
-            .flatten()
-            .filter(|s| s.at_ms < old && !s.forged)
-            .filter_map(|s| Some((s.copy.clone()?, s.digest)))
-            .collect();
-        if copies.is_empty() {
-            return;
-        }
-        let (mut headers, mut digest) =
-            copies[self.later.below(copies.len() as u64) as usize].clone();
-        let message = self.sent;
-        self.sent += 1;
-        self.to_send += 1;
-        self.seen.forged += 1;
-        if self.later.chance(500) {
-            digest = u64::MAX - message;
-            headers.attempt += self.later.below(2) as u32;
-        }
-        self.source[p].push(Some(Sent {
-            message,
-            attempt: headers.attempt,
-            copy: Some(headers),
-            at_ms: self.now_ms,
-            submitted_ms: self.now_ms,
-            incarnation: 0,
-            estranged: false,
-            late_twin: false,
-            id: message,
-            digest,
-            forged: true,
-        }));
-    }
-
-    fn somebody_acks_nothing(&mut self) {
-        let target = if self.later.chance(500) {
-            AckTarget::Id {
-                topic: T,
-                id: "nobody".into(),
-            }
-        } else {
-            let far = self.later.below(2_000) as i64;
-            let partition = self.later.below(PARTITIONS as u64 + 1) as i32;
-            let log = self.source.get(partition as usize).map_or(0, Vec::len);
-            // Past all that will ever be there, but for a whole block of offsets in between.
-            AckTarget::Position {
-                topic: T,
-                partition,
-                offset: log as i64 + 2_000 + far,
-            }
-        };
-        self.append_ack(target, None, None, Verdict::Ack);
-    }
-
-    fn operator_acts(&mut self) {
-        let p = self.later.below(PARTITIONS as u64) as i32;
-        let log = self.source[p as usize].len() as u64;
-        if log == 0 {
-            return;
-        }
-        let offset = self.later.below(log) as i64;
-        let action = match self.later.below(5) {
-            0 => OperatorAction::Ack,
-            1 => OperatorAction::Nack { delay_ms: None },
-            2 => OperatorAction::Retry,
-            3 => OperatorAction::DeadLetter,
-            _ => OperatorAction::Extend { delay_ms: None },
-        };
-        self.requests += 1;
-        self.handle(Event::Operator {
-            request: self.requests,
-            topic: T,
-            msg: LogPosition::new(p, offset),
-            action,
-            actor: "ops".into(),
-            reason: None,
-        });
-    }
-
-    fn limbo_lands(&mut self) {
-        let now = self.now_ms;
-        let (landed, rest): (Vec<Limbo>, _) = std::mem::take(&mut self.limbo)
-            .into_iter()
-            .partition(|l| l.at_ms <= now);
-        self.limbo = rest;
-        for Limbo {
-            partition,
-            mut sent,
-            report,
-            ..
-        } in landed
-        {
-            sent.at_ms = now;
-            let ours = sent.incarnation == self.incarnation;
-            let rebuilt = self.is_rebuilt_since(partition, sent.submitted_ms);
-            sent.estranged |= !ours || (rebuilt && report.is_none());
-            sent.late_twin = report.is_none() || !ours;
-            let log = &mut self.source[partition as usize];
-            log.push(Some(sent));
-            let at = LogPosition::new(partition, log.len() as i64 - 1);
-            if let Some((msg, sequence)) = report.filter(|_| ours && self.up) {
-                self.answer(Event::Published {
-                    msg,
-                    sequence,
-                    outcome: PublishOutcome::Durable(at),
-                });
-            }
-        }
-    }
-
-    /// The partition was taken from us, and came back, after that.
-    pub fn is_rebuilt_since(&self, partition: i32, ms: u64) -> bool {
-        self.assigned_ms.get(&partition).is_some_and(|at| *at > ms)
-    }
-
-    /// B pulls a batch, and with it commits; what it does not get done when it crashes is lost to it.
-    fn b_works(&mut self) {
-        for p in 0..PARTITIONS {
-            if !self.rng.chance(300) {
-                continue;
-            }
-            let from = self.b_position[p as usize];
-            let to = (from + 1 + self.rng.below(5) as usize).min(self.source[p as usize].len());
-            self.b_position[p as usize] = to;
-            for offset in from..to {
-                if self.rng.chance(self.faults.b_crashes) {
-                    break;
-                }
-                if self.source[p as usize][offset].is_none() {
-                    continue;
-                }
-                if self.later.chance(self.faults.more.b_wavers) {
-                    let all = [Verdict::Nack, Verdict::Reject, Verdict::Extend];
-                    for _ in 0..2 {
-                        let verdict = all[self.later.below(3) as usize];
-                        self.b_says(p, offset as i64, verdict);
-                    }
-                } else if self.later.chance(self.faults.more.b_extends) {
-                    self.b_says(p, offset as i64, Verdict::Extend);
-                    let at = self.now_ms + self.later.below(3_000);
-                    self.b_pending.push((at, p, offset as i64));
-                } else if self.rng.chance(self.faults.b_nacks) {
-                    self.b_says(p, offset as i64, Verdict::Nack);
-                } else if self.rng.chance(self.faults.b_rejects) {
-                    self.b_says(p, offset as i64, Verdict::Reject);
-                } else if self.rng.chance(self.faults.b_acks_late) {
-                    let at = self.now_ms + self.rng.below(6_000);
-                    self.b_pending.push((at, p, offset as i64));
-                } else {
-                    self.b_says(p, offset as i64, Verdict::Ack);
-                    if self.rng.chance(self.faults.b_acks_twice) {
-                        self.b_says(p, offset as i64, Verdict::Ack);
-                    }
-                }
-            }
-        }
-        let now = self.now_ms;
-        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.b_pending)
-            .into_iter()
-            .partition(|(at, ..)| *at <= now);
-        self.b_pending = rest;
-        for (_, p, offset) in due {
-            self.b_says(p, offset, Verdict::Ack);
-        }
-    }
-
-    fn b_says(&mut self, partition: i32, offset: i64, verdict: Verdict) {
-        let Some(Some(sent)) = self.source[partition as usize].get(offset as usize) else {
-            return;
-        };
-        let message = sent.message;
-        let by_id = self.rng.chance(self.faults.by_id);
-        let (attempt, estranged, id) = (sent.attempt, sent.estranged, sent.id);
-        let target = if by_id {
-            AckTarget::Id {
-                topic: T,
-                id: format!("m{id}").into(),
-            }
-        } else {
-            AckTarget::Position {
-                topic: T,
-                partition,
-                offset,
-            }
-        };
-        let extra = (verdict != Verdict::Ack || (by_id && self.rng.chance(500))).then(|| {
-            Box::new(AckExtra {
-                verdict,
-                attempt: by_id.then_some(attempt),
-                ..AckExtra::default()
-            })
-        });
-        let estranged = estranged && !by_id;
-        let at = self.append_ack(target, extra, Some(message), verdict);
-        if let Some(Some(acked)) = self.acks[at.partition as usize].get_mut(at.offset as usize) {
-            acked.estranged = estranged;
-            acked.attempt = (!by_id).then_some(attempt);
-        }
-    }
-
-    fn append_ack(
-        &mut self,
-        target: AckTarget,
-        extra: Option<Box<AckExtra>>,
-        message: Option<u64>,
-        verdict: Verdict,
-    ) -> LogPosition {
-        let a = self.rng.below(ACK_PARTITIONS as u64) as i32;
-        let at = LogPosition::new(a, self.acks[a as usize].len() as i64);
-        self.acks[a as usize].push(Some(Acked {
-            record: AckRecord { at, target, extra },
-            message,
-            verdict,
-            at_ms: self.now_ms,
-            estranged: false,
-            attempt: None,
-        }));
-        at
-    }
-
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.up = true;
         self.incarnation += 1;
         self.core = coordinator(&self.policy, self.incarnation);
@@ -562,7 +314,7 @@ impl World {
         self.assign(&all);
     }
 
-    fn assign(&mut self, partitions: &[i32]) {
+    pub fn assign(&mut self, partitions: &[i32]) {
         let mut assignments = Vec::new();
         for p in partitions.iter().copied() {
             let (low, acks) = self.committed[&p].clone();
@@ -609,7 +361,7 @@ impl World {
         }
     }
 
-    fn crash(&mut self) {
+    pub fn crash(&mut self) {
         self.seen.crashes += 1;
         self.up = false;
         self.restart_at = self.now_ms + self.rng.below(3_000);
@@ -691,7 +443,7 @@ impl World {
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    pub fn handle(&mut self, event: Event) {
         self.seen.events += 1;
         if std::env::var_os("SIM_TRACE").is_some() && !matches!(event, Event::Tick) {
             println!("{} <- {event:?}", self.now_ms);
@@ -704,227 +456,7 @@ impl World {
         }
     }
 
-    fn answer(&mut self, event: Event) {
-        let mut at = self.now_ms + self.rng.below(60);
-        let slow = match event {
-            Event::AckEnds { .. } | Event::Fence { .. } => self.faults.more.slow_answers,
-            Event::Published { .. } => self.faults.more.slow_publish,
-            _ => 0,
-        };
-        if self.later.chance(slow) {
-            at += self.later.below(2_000);
-        }
-        self.inbox.push((at, event));
-    }
-
-    fn ends<R>(logs: &[Vec<R>]) -> Vec<(i32, i64)> {
-        let ends = logs.iter().enumerate();
-        ends.map(|(i, log)| (i as i32, log.len() as i64)).collect()
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        if std::env::var_os("SIM_TRACE").is_some() {
-            println!("{} {effect:?}", self.now_ms);
-        }
-        match effect {
-            Effect::ReadSource {
-                partition, from, ..
-            } => {
-                self.source_reader.insert(partition, from.max(0));
-                self.paused.remove(&partition);
-            }
-            Effect::StopSource { partition, .. } => {
-                self.source_reader.remove(&partition);
-            }
-            Effect::PauseSource { partition, .. } => {
-                self.paused.insert(partition);
-            }
-            Effect::ResumeSource { partition, .. } => {
-                self.paused.remove(&partition);
-            }
-            Effect::ReadAcks {
-                from, generation, ..
-            } => {
-                self.ack_generation = generation;
-                for (a, offset) in from {
-                    let offset = if offset == LOG_START { 0 } else { offset };
-                    self.ack_reader.insert(a, offset);
-                    self.acks_applied.insert(a, offset);
-                }
-            }
-            Effect::AskAckEnds { ack, round } => {
-                let answer = Ok(Self::ends(&self.acks));
-                self.answer(Event::AckEnds { ack, round, answer });
-            }
-            Effect::AskFence { topic, round } => {
-                let fence = Fence {
-                    ack_ends: Self::ends(&self.acks),
-                    source_ends: Self::ends(&self.source),
-                };
-                self.answer(Event::Fence {
-                    topic,
-                    round,
-                    answer: Ok(fence),
-                });
-            }
-            Effect::FetchPayload { msg, offset, .. } => {
-                let there = self.source[msg.partition as usize].get(offset as usize);
-                assert!(matches!(there, Some(Some(_))), "fetched where nothing is");
-                self.answer(Event::Fetched {
-                    msg,
-                    outcome: FetchOutcome::Found { size_bytes: 1 },
-                });
-            }
-            Effect::DiscardPayload { .. } | Effect::Reply { .. } => {}
-            Effect::Publish(publish) => {
-                self.publish(publish.msg, publish.sequence, publish.what);
-            }
-            Effect::Commit(orders) => {
-                for order in orders {
-                    if self.away.contains_key(&order.partition) {
-                        continue;
-                    }
-                    self.judge_commit(order.partition, order.low, &order.acks);
-                    self.committed
-                        .insert(order.partition, (order.low, order.acks));
-                    self.answer(Event::Committed {
-                        topic: T,
-                        partition: order.partition,
-                        low: order.low,
-                        outcome: Ok(()),
-                    });
-                }
-            }
-        }
-    }
-
-    fn publish(&mut self, msg: MsgRef, sequence: u64, what: Publication) {
-        let mut outcome = None;
-        if self.rng.chance(self.faults.refused) {
-            outcome = Some(PublishOutcome::Refused("drawn".into()));
-        }
-        match what {
-            Publication::Copy(headers) => {
-                let message = self.message_at(msg);
-                self.judge_copy(msg, message, &headers);
-                self.submitted.insert((message, headers.attempt));
-                if outcome.is_none() {
-                    let sent = Sent {
-                        message,
-                        attempt: headers.attempt,
-                        copy: Some(headers),
-                        at_ms: self.now_ms,
-                        submitted_ms: self.now_ms,
-                        incarnation: self.incarnation,
-                        // What is sent for one that is tracked as a message of its own, is so too.
-                        estranged: self.sent_at(msg).estranged,
-                        late_twin: false,
-                        id: self.sent_at(msg).id,
-                        digest: self.sent_at(msg).digest,
-                        forged: false,
-                    };
-                    if self.rng.chance(self.faults.ambiguous) {
-                        self.seen.ambiguous += 1;
-                        outcome = Some(PublishOutcome::Ambiguous("drawn".into()));
-                        match self.rng.below(3) {
-                            0 => {}
-                            1 => self.source[msg.partition as usize].push(Some(sent)),
-                            _ => self.limbo.push(Limbo {
-                                at_ms: self.now_ms + self.rng.below(7_000),
-                                partition: msg.partition,
-                                sent,
-                                report: None,
-                            }),
-                        }
-                    } else if self.later.chance(self.faults.more.slow_publish) {
-                        self.seen.republished += 1;
-                        self.limbo.push(Limbo {
-                            at_ms: self.now_ms + self.later.below(2_000),
-                            partition: msg.partition,
-                            sent,
-                            report: Some((msg, sequence)),
-                        });
-                    } else {
-                        let log = &mut self.source[msg.partition as usize];
-                        log.push(Some(sent));
-                        let at = LogPosition::new(msg.partition, log.len() as i64 - 1);
-                        self.seen.republished += 1;
-                        outcome = Some(PublishOutcome::Durable(at));
-                    }
-                }
-            }
-            Publication::DeadLetter {
-                headers, payload, ..
-            } => {
-                assert_eq!(payload, DeadLetterPayload::Whole);
-                let message = self.message_at(msg);
-                self.judge_dead_letter(msg, message, headers.attempt);
-                if outcome.is_none() {
-                    self.seen.dead += 1;
-                    self.dead_letters.push((message, headers.attempt));
-                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
-                        PublishOutcome::Ambiguous("drawn".into())
-                    } else {
-                        PublishOutcome::Durable(LogPosition::new(0, 0))
-                    });
-                }
-            }
-            Publication::Verdict {
-                verdict,
-                newest,
-                attempt,
-                ..
-            } => {
-                let message = self.message_at(msg);
-                if outcome.is_none() {
-                    let settlement = verdict == Verdict::DeadLettered;
-                    self.seen.decisions += u64::from(!settlement);
-                    if settlement && !self.dead_letters.iter().any(|(m, _)| *m == message) {
-                        self.breach(4, format!("settlement of {message} before its dead letter"));
-                    }
-                    let target = AckTarget::Position {
-                        topic: T,
-                        partition: msg.partition,
-                        offset: newest,
-                    };
-                    let extra = Some(Box::new(AckExtra {
-                        verdict,
-                        attempt: Some(attempt),
-                        ..AckExtra::default()
-                    }));
-                    let at = self.append_ack(target, extra, Some(message), verdict);
-                    let acked = &mut self.acks[at.partition as usize][at.offset as usize];
-                    if let Some(acked) = acked {
-                        acked.attempt = Some(attempt);
-                    }
-                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
-                        PublishOutcome::Ambiguous("drawn".into())
-                    } else {
-                        PublishOutcome::Durable(at)
-                    });
-                }
-            }
-        }
-        if let Some(outcome) = outcome {
-            self.answer(Event::Published {
-                msg,
-                sequence,
-                outcome,
-            });
-        }
-    }
-
-    fn message_at(&self, msg: MsgRef) -> u64 {
-        self.sent_at(msg).message
-    }
-
-    fn sent_at(&self, msg: MsgRef) -> &Sent {
-        self.source[msg.partition as usize][msg.origin as usize]
-            .as_ref()
-            .expect("a message has a record")
-    }
-
-    fn checkpoint(&mut self) {
+    pub fn checkpoint(&mut self) {
         if !self.core.is_ready() {
             return;
         }
