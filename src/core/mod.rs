@@ -25,6 +25,7 @@ mod pins;
 pub mod policy;
 mod query;
 pub mod record;
+mod reports;
 mod schedule;
 mod settled;
 mod slots;

@@ -1,0 +1,102 @@
+//! Committed offsets with their metadata as bytes, and commits with the result of each partition.
+
+use std::ptr;
+use std::time::Duration;
+
+use rdkafka::bindings as ffi;
+use rdkafka::bindings::rd_kafka_resp_err_t as Err;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+
+use super::super::KafkaProblem;
+use super::{List, bytes, error_text, ms, name_of};
+
+/// A committed offset, and what was committed with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    pub topic: String,
+    pub partition: i32,
+    /// `None`: nothing is committed.
+    pub offset: Option<i64>,
+    pub metadata: Vec<u8>,
+}
+
+/// # Errors
+/// Kafka did not answer, or refused (without DESCRIBE on the group it says "timed out").
+pub fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[(String, i32)],
+    timeout: Duration,
+) -> Result<Vec<Committed>, KafkaProblem> {
+    let mut list = List::new();
+    for (topic, partition) in partitions {
+        list.add(topic, *partition)?;
+    }
+    // SAFETY: client and list are alive.
+    let code =
+        unsafe { ffi::rd_kafka_committed(consumer.client().native_ptr(), list.0, ms(timeout)) };
+    if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Result::Err(KafkaProblem::Unreachable(format!(
+            "the group's committed offsets: {} (if it stays so: has the user READ on the group?)",
+            error_text(code)
+        )));
+    }
+    list.elements()
+        .iter()
+        .map(|e| {
+            if e.err != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Result::Err(KafkaProblem::Refused(format!(
+                    "the committed offset of {}/{}: {}",
+                    name_of(e),
+                    e.partition,
+                    error_text(e.err)
+                )));
+            }
+            // SAFETY: metadata is null or has its length.
+            let metadata = unsafe { bytes(e.metadata.cast(), e.metadata_size) };
+            Ok(Committed {
+                topic: name_of(e),
+                partition: e.partition,
+                offset: (e.offset >= 0).then_some(e.offset),
+                metadata: metadata.unwrap_or_default().to_vec(),
+            })
+        })
+        .collect()
+}
+
+/// Commits, and waits. The result of each partition, in order.
+///
+/// # Errors
+/// Nothing could be committed at all.
+pub fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    offsets: &[(String, i32, i64, String)],
+) -> Result<Vec<Result<(), String>>, KafkaProblem> {
+    let mut list = List::new();
+    for (topic, partition, offset, metadata) in offsets {
+        let element = list.add(topic, *partition)?;
+        element.offset = *offset;
+        // SAFETY: allocated by librdkafka's allocator, which frees it with the list; filled to its length.
+        unsafe {
+            let copy = ffi::rd_kafka_mem_malloc(ptr::null_mut(), metadata.len().max(1));
+            ptr::copy_nonoverlapping(metadata.as_ptr(), copy.cast::<u8>(), metadata.len());
+            element.metadata = copy;
+            element.metadata_size = metadata.len();
+        }
+    }
+    // SAFETY: client and list are alive.
+    let code = unsafe { ffi::rd_kafka_commit(consumer.client().native_ptr(), list.0, 0) };
+    let each: Vec<Result<(), String>> = list
+        .elements()
+        .iter()
+        .map(|e| match e.err {
+            Err::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+            code => Result::Err(error_text(code)),
+        })
+        .collect();
+    if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR && each.iter().all(Result::is_ok) {
+        return Result::Err(KafkaProblem::Refused(error_text(code)));
+    }
+    Ok(each)
+}
+
+// ------------------------------------------------------------------------------------------------- admin
