@@ -1,0 +1,80 @@
+//! The store at the start: opened, or moved aside, or done without; and what it knows of us.
+
+use super::ServeError;
+use crate::clock;
+use crate::config::Config;
+use crate::ports::{Store, StoreError, StoreIdentity};
+use crate::runtime::{Images, Names};
+use crate::store::{SledStore, move_aside};
+
+pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> {
+    let path = &config.store.path;
+    match SledStore::open(path) {
+        Ok(store) => Ok(Box::new(store)),
+        Err(error @ (StoreError::InUse { .. } | StoreError::Newer { .. })) => Err(error.into()),
+        Err(error @ StoreError::NoSpace { .. }) => {
+            tracing::warn!(%error, "going on without a store; nothing is lost: a restart rebuilds everything from kafka");
+            Ok(Box::new(crate::store::MemoryStore::new()))
+        }
+        Err(error) => {
+            let aside = move_aside(path);
+            tracing::warn!(%error, ?aside, "the store is moved aside and rebuilt from kafka");
+            Ok(Box::new(SledStore::open(path)?))
+        }
+    }
+}
+
+/// What the store knows: who we are, and images that count (the cluster is the same).
+pub(super) fn load_store(
+    store: &mut Box<dyn Store>,
+    names: &Names,
+) -> Result<(String, Images), ServeError> {
+    let (identity, stored) = match store.load() {
+        Ok(found) => found,
+        Err(error @ (StoreError::InUse { .. } | StoreError::Newer { .. })) => {
+            return Err(error.into());
+        }
+        Err(error) => {
+            tracing::warn!(%error, "what the store holds cannot be used: everything is rebuilt from kafka");
+            (None, Vec::new())
+        }
+    };
+    let same_cluster = identity
+        .as_ref()
+        .is_none_or(|i| i.cluster_id.is_empty() || i.cluster_id == names.cluster_id);
+    let instance_id = match (&names.config.kafka.instance_id, &identity) {
+        (Some(id), _) => id.clone(),
+        (None, Some(identity)) if !identity.instance_id.is_empty() => identity.instance_id.clone(),
+        (None, _) => random_id(),
+    };
+    if let Err(error) = store.set_identity(&StoreIdentity {
+        instance_id: instance_id.clone(),
+        cluster_id: names.cluster_id.clone(),
+        topic_ids: Vec::new(),
+    }) {
+        tracing::warn!(%error, "the store's identity could not be written");
+    }
+    let mut images = Images::new();
+    for partition in stored {
+        match partition.image {
+            Some(image) if same_cluster => {
+                images.insert((partition.topic, partition.partition), image);
+            }
+            Some(_) => {}
+            None => tracing::warn!(
+                topic = partition.topic,
+                partition = partition.partition,
+                "what the store has of the partition cannot be trusted: it is rebuilt from kafka"
+            ),
+        }
+    }
+    Ok((instance_id, images))
+}
+
+fn random_id() -> String {
+    let mut bytes = [0; 8];
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes = clock::now().wall_ms.to_be_bytes();
+    }
+    format!("ackwarden-{:016x}", u64::from_be_bytes(bytes))
+}
