@@ -89,7 +89,9 @@ impl EarlyByOffset {
     ) -> (Vec<i64>, Vec<AckRecord>) {
         let mut plain = Vec::new();
         let mut emptied = Vec::new();
-        for (base, bits) in &mut self.bits {
+        // Without a fence only what was passed can be an orphan: the rest is not looked at.
+        let looked_at = if fence.is_some() { i64::MAX } else { applied };
+        for (base, bits) in self.bits.range_mut(..looked_at) {
             let beyond = match fence {
                 Some((answered, end)) if bits.asked < answered || !Guard::OrphanByFence.holds() => {
                     end
@@ -120,6 +122,13 @@ impl EarlyByOffset {
             self.bits.remove(&base);
         }
         let mut others = Vec::new();
+        if fence.is_none() {
+            let kept = self.others.split_off(&applied);
+            let passed = std::mem::replace(&mut self.others, kept);
+            others.extend(passed.into_values().flatten().map(|(_, ack)| ack));
+            self.others_count -= others.len();
+            return (plain, others);
+        }
         self.others.retain(|offset, acks| {
             acks.retain(|(asked, ack)| {
                 let orphan = *offset < applied
