@@ -143,11 +143,12 @@ fn a_crash_between_birth_and_first_commit_begins_at_the_birth_again() {
 #[test]
 fn a_partition_that_appears_later_is_followed_from_its_first_record_and_nothing_acknowledged_there_is_resent()
  {
-    let mut logs = Logs::new();
-    let mut it = Member::start(&logs, "g", policy(), MANY);
-    // A and B found it before we did.
+    let (mut logs, mut it) = start();
+    it.revoke(&logs);
+    // A and B found it before we did: the ACK is read while the partition is nobody's yet.
     let (acked, open) = (logs.send(), logs.send());
     logs.ack(acked);
+    it.pass(&logs, 100);
     it.assign(&logs, LOG_START, None, true);
     it.pass(&logs, 2_000);
     let origins: Vec<i64> = it.published.iter().map(|p| p.msg.origin).collect();
@@ -193,11 +194,25 @@ fn two_groups_on_one_topic_do_not_settle_each_others_messages_and_attempts_do_no
         (Some(State::Dead), &[m][..])
     );
     h.pass(&logs, 100);
+    // What the first sent is a message of its own to the other, and the settlement names the last of that.
+    let last = logs.source.len() as i64 - 1;
+    for offset in [m, last] {
+        let state = h.state(offset).expect("it is tracked");
+        assert!(!state.is_settled(), "{offset}: the other's settlement");
+    }
+    let decided = logs.send();
+    g.pass(&logs, 50);
+    h.pass(&logs, 50);
+    g.operator(&logs, decided, OperatorAction::Ack);
+    g.publishes(&mut logs);
+    g.pass(&logs, 50);
+    h.pass(&logs, 50);
     assert_eq!(
-        h.state(m),
-        Some(State::Outstanding),
-        "the other's settlement is not ours"
+        (g.state(decided), h.state(decided)),
+        (Some(State::OperatorAcked), Some(State::Outstanding)),
+        "the other's operator decides for the other"
     );
+    logs.ack(decided);
     // Nobody acknowledges anything, for long.
     for _ in 0..60 {
         for it in [&mut g, &mut h] {

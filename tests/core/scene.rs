@@ -161,6 +161,17 @@ impl Member {
         self.handle(logs, Event::Assigned(vec![assignment]));
     }
 
+    pub fn revoke(&mut self, logs: &Logs) {
+        let partitions = vec![0];
+        self.handle(
+            logs,
+            Event::Revoked {
+                topic: T,
+                partitions,
+            },
+        );
+    }
+
     /// Time passes; everything is read and answered as it goes.
     pub fn pass(&mut self, logs: &Logs, ms: u64) {
         let until = self.now_ms + ms;
