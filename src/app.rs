@@ -19,9 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::shown::directory;
 use self::store::{load_store, open_store};
-use self::supervisor::{Supervisor, wait_until_alone};
-use crate::config::Config;
-use crate::core::Event;
+use self::supervisor::Supervisor;
+use crate::config::{Config, TopicConfig};
 use crate::http::ApiState;
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, Broker};
@@ -30,7 +29,7 @@ use crate::kafka::publisher::{PartitionCounts, Publisher};
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
 use crate::ports::{ApiRequest, Refusal, Stats, Store, StoreError};
-use crate::runtime::prepare::{self, PrepareError};
+use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{INPUTS_MAX, Input, Names, TopicIds, refresh_counts};
 
 /// The member's end.
@@ -61,10 +60,6 @@ pub enum ServeError {
         instance_id: String,
         group_id: String,
     },
-    #[error(
-        "not all partitions are ours: the group {group_id:?} has another member ({detail}). Several instances are not built yet: stop the other one, or give this one a kafka.group_id of its own"
-    )]
-    NotAlone { group_id: String, detail: String },
     #[error("kafka's client gave up: {0}")]
     Fatal(String),
     #[error("a thread could not be started: {0}")]
@@ -251,7 +246,7 @@ fn not_yet(request: ApiRequest, trouble: &Trouble) {
         ApiRequest::PatchPolicy { reply, .. }
         | ApiRequest::ResetPolicy { reply, .. }
         | ApiRequest::Pause { reply, .. } => drop(reply.send(Err(recovering()))),
-        ApiRequest::Unmatched { reply, .. } => drop(reply.send(Vec::new())),
+        ApiRequest::Unmatched { reply, .. } => drop(reply.send((Vec::new(), false))),
         ApiRequest::Stats { reply } => drop(reply.send(Stats {
             recovering: Some(progress),
             kafka_trouble: trouble.recent(),
@@ -276,11 +271,12 @@ fn run(
         return Ok(());
     };
     tracing::info!(brokers = config.kafka.brokers, cluster_id, "kafka answers");
-    let names = Names::new(Arc::clone(&config), cluster_id);
-    let (instance_id, images) = load_store(&mut store, &names)?;
+    let kept = load_store(&mut store, &config, &cluster_id)?;
+    let names = Names::new(Arc::clone(&config), cluster_id, kept.owner);
+    let (instance_id, images) = (kept.instance_id, kept.images);
     prepare::look_at_topics(&names, &admin)?;
     let read = || prepare::read_state(&names, &admin, &settings, trouble, &stopped);
-    let Some(mut state) = until_answered(&stopped, read)? else {
+    let Some(prepare::ReadState { mut state, to }) = until_answered(&stopped, read)? else {
         return Ok(());
     };
     let (inputs, received) = sync_channel(INPUTS_MAX);
@@ -294,12 +290,24 @@ fn run(
         }
     });
     let publisher = Publisher::spawn(&settings.publisher(), trouble, Arc::clone(&counts), reports)?;
-    let bear = || prepare::give_birth(&names, &admin, &mut state, &publisher, &received);
+    // A topic that is not there is followed from its first record when it appears: this look is its first.
+    let bear = || {
+        let missing = |t: &TopicConfig| matches!(admin.topic(&t.name), Ok(None));
+        let unborn = |t: &&TopicConfig| state.birth(&t.name).is_none() && missing(t);
+        let names_of: Vec<String> = config
+            .topics
+            .iter()
+            .filter(unborn)
+            .map(|t| t.name.clone())
+            .collect();
+        if names_of.is_empty() {
+            return Ok(());
+        }
+        let scribe = Scribe::spawn(&settings, trouble)?;
+        let wanted = |t: &TopicConfig| names_of.contains(&t.name);
+        prepare::give_birth(&names, &admin, &mut state, &scribe, wanted)
+    };
     if until_answered(&stopped, bear)?.is_none() {
-        return Ok(());
-    }
-    let session_ms = settings.session_timeout_ms();
-    if !wait_until_alone(&names, &admin, &instance_id, session_ms, &stopped)? {
         return Ok(());
     }
     let (events, member_events) = channel();
@@ -319,24 +327,16 @@ fn run(
         ids: TopicIds::default(),
         images,
         instance_id,
+        joined_anew: None,
+        session: Duration::from_millis(settings.session_timeout_ms()),
         stop,
         ours: Vec::new(),
+        pending: Vec::new(),
+        settings,
+        trouble: trouble.clone(),
         broker,
     };
-    let Some(first) = supervisor.first_assignment()? else {
-        supervisor.member.close(LEAVE_WITHIN);
-        return Ok(());
-    };
-    let engine = supervisor.start_engine(
-        store,
-        &settings,
-        trouble,
-        publisher,
-        counts,
-        inputs.clone(),
-        received,
-    )?;
-    let _ = inputs.send(Input::Event(Event::Assigned(first)));
+    let engine = supervisor.start_engine(store, to, publisher, counts, inputs.clone(), received)?;
     stop.set_engine(Some(inputs.clone()));
     let outcome = supervisor.supervise(&inputs, &engine);
     let _ = inputs.send(Input::Stop);

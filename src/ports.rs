@@ -222,7 +222,8 @@ pub enum ApiRequest {
     },
     Unmatched {
         limit: usize,
-        reply: oneshot::Sender<Vec<UnmatchedAck>>,
+        /// And whether other instances may have more.
+        reply: oneshot::Sender<(Vec<UnmatchedAck>, bool)>,
     },
     Stats {
         reply: oneshot::Sender<Stats>,

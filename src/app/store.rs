@@ -4,7 +4,7 @@ use super::ServeError;
 use crate::clock;
 use crate::config::Config;
 use crate::ports::{Store, StoreError, StoreIdentity};
-use crate::runtime::{Images, Names};
+use crate::runtime::Images;
 use crate::store::{SledStore, move_aside};
 
 pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> {
@@ -24,11 +24,21 @@ pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> 
     }
 }
 
-/// What the store knows: who we are, and images that count (the cluster is the same).
+/// What the store knows.
+pub(super) struct Kept {
+    /// The store's own id, made once at random: whoever has the store open is the only process with it.
+    pub owner: String,
+    /// For static membership: as configured, else the store's.
+    pub instance_id: String,
+    /// Those that count: the cluster is the same.
+    pub images: Images,
+}
+
 pub(super) fn load_store(
     store: &mut Box<dyn Store>,
-    names: &Names,
-) -> Result<(String, Images), ServeError> {
+    config: &Config,
+    cluster_id: &str,
+) -> Result<Kept, ServeError> {
     let (identity, stored) = match store.load() {
         Ok(found) => found,
         Err(error @ (StoreError::InUse { .. } | StoreError::Newer { .. })) => {
@@ -41,15 +51,14 @@ pub(super) fn load_store(
     };
     let same_cluster = identity
         .as_ref()
-        .is_none_or(|i| i.cluster_id.is_empty() || i.cluster_id == names.cluster_id);
-    let instance_id = match (&names.config.kafka.instance_id, &identity) {
-        (Some(id), _) => id.clone(),
-        (None, Some(identity)) if !identity.instance_id.is_empty() => identity.instance_id.clone(),
-        (None, _) => random_id(),
+        .is_none_or(|i| i.cluster_id.is_empty() || i.cluster_id == cluster_id);
+    let owner = match identity {
+        Some(identity) if !identity.instance_id.is_empty() => identity.instance_id,
+        _ => random_id(),
     };
     if let Err(error) = store.set_identity(&StoreIdentity {
-        instance_id: instance_id.clone(),
-        cluster_id: names.cluster_id.clone(),
+        instance_id: owner.clone(),
+        cluster_id: cluster_id.to_owned(),
         topic_ids: Vec::new(),
     }) {
         tracing::warn!(%error, "the store's identity could not be written");
@@ -68,13 +77,22 @@ pub(super) fn load_store(
             ),
         }
     }
-    Ok((instance_id, images))
+    let configured = config.kafka.instance_id.clone();
+    Ok(Kept {
+        instance_id: configured.unwrap_or_else(|| owner.clone()),
+        owner,
+        images,
+    })
 }
 
 fn random_id() -> String {
+    format!("ackwarden-{}", random_hex())
+}
+
+pub(super) fn random_hex() -> String {
     let mut bytes = [0; 8];
     if getrandom::fill(&mut bytes).is_err() {
         bytes = clock::now().wall_ms.to_be_bytes();
     }
-    format!("ackwarden-{:016x}", u64::from_be_bytes(bytes))
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }

@@ -1,12 +1,17 @@
-//! The group's side of things: nobody else in it, what becomes ours and what is taken from us, while the engine runs.
+//! The group's side of things while the engine runs: what becomes ours, and what is taken from us.
+//!
+//! A partition that the group gave to us is looked up (where it stands, what the store has of it) and then handed to the
+//! engine. One of a topic without a birth waits for it: whoever has partition 0 writes it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{ServeError, StopSwitch};
 use crate::clock;
+use crate::config::TopicConfig;
+use crate::core::types::Lane;
 use crate::core::{Coordinator, Event};
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, Broker};
@@ -14,61 +19,22 @@ use crate::kafka::fetch::{FetchAnswer, Fetcher};
 use crate::kafka::member::{Member, MemberEvent};
 use crate::kafka::publisher::{PartitionCounts, Publisher};
 use crate::kafka::reader::Reader;
+use crate::kafka::readers::Readers;
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
 use crate::ports::{Store, StoreError};
+use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
     AckSink, Checkpoints, Engine, EngineParts, Fetched, Images, Input, KafkaHands, KnownState,
-    Look, Names, SourceSink, TopicIds, answer_asks, keep_round, take_over,
+    Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks, keep_round,
+    take_over,
 };
 use crate::store::{SledStore, move_aside};
 
-/// With other members in the group, ours does not get all partitions: that is waited for no longer than this.
-const ALONE_WITHIN: Duration = Duration::from_secs(75);
-
-/// Joining takes partitions from the members that are there. One that died is gone when its session ends; one that lives
-/// is left alone, and it is we who end. False: stopped meanwhile.
-pub(super) fn wait_until_alone(
-    names: &Names,
-    admin: &Admin,
-    instance_id: &str,
-    session_ms: u64,
-    stopped: &dyn Fn() -> bool,
-) -> Result<bool, ServeError> {
-    let group_id = &names.config.kafka.group_id;
-    let patience = Duration::from_millis(session_ms + (session_ms / 2).max(5_000));
-    let began = clock::instant();
-    let mut told = false;
-    while !stopped() {
-        match admin.other_members(group_id, instance_id) {
-            Ok(others) if others.is_empty() => return Ok(true),
-            Ok(others) => {
-                let detail = others.join(", ");
-                if began.elapsed() > patience {
-                    return Err(ServeError::NotAlone {
-                        group_id: group_id.clone(),
-                        detail,
-                    });
-                }
-                if !told {
-                    told = true;
-                    tracing::warn!(
-                        group_id,
-                        "the group has another member ({detail}): if it is dead, its session ends within {session_ms} \
-                         ms; this is waited for"
-                    );
-                }
-            }
-            Err(problem) if began.elapsed() > patience => {
-                tracing::warn!(%problem, "whether the group has another member cannot be told; joining it");
-                return Ok(true);
-            }
-            Err(problem) => tracing::debug!(%problem, "the group's members cannot be told"),
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    Ok(false)
-}
+/// What Kafka did not answer is asked again after this.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Without an assignment for so long, it is asked whether there is any partition for us.
+const IDLE_AFTER: Duration = Duration::from_secs(2);
 
 /// Keeps the group's side of things while the engine runs.
 pub(super) struct Supervisor<'a> {
@@ -80,116 +46,57 @@ pub(super) struct Supervisor<'a> {
     pub(super) ids: TopicIds,
     pub(super) images: Images,
     pub(super) instance_id: String,
+    /// When the group last took us for somebody else of our name.
+    pub(super) joined_anew: Option<Instant>,
+    /// `session.timeout.ms`.
+    pub(super) session: Duration,
     pub(super) stop: &'a Arc<StopSwitch>,
+    /// What the group gave to us.
     pub(super) ours: Vec<(String, i32)>,
+    /// Of that, what is not handed to the engine yet.
+    pub(super) pending: Vec<(String, i32)>,
+    pub(super) settings: ClientSettings,
+    pub(super) trouble: Trouble,
     pub(super) broker: Broker,
 }
 
 impl Supervisor<'_> {
-    fn fatal(&self, fenced: bool, message: String) -> ServeError {
-        if fenced {
-            ServeError::Fenced {
-                instance_id: self.instance_id.clone(),
-                group_id: self.names.config.kafka.group_id.clone(),
-            }
-        } else {
-            ServeError::Fatal(message)
-        }
-    }
-
-    fn not_alone(&self, detail: String) -> ServeError {
-        ServeError::NotAlone {
-            group_id: self.names.config.kafka.group_id.clone(),
-            detail,
-        }
-    }
-
-    /// All partitions that there are, as metadata has them.
-    fn expected(&self) -> Result<Vec<(String, i32)>, KafkaProblem> {
-        let mut all = Vec::new();
-        for topic in &self.names.config.topics {
-            if let Some(info) = self.admin.topic(&topic.name)? {
-                all.extend(info.partitions.iter().map(|p| (topic.name.clone(), *p)));
-            }
-        }
-        Ok(all)
-    }
-
-    /// Waits until the group has given us everything; `None`: stopped meanwhile.
-    pub(super) fn first_assignment(
-        &mut self,
-    ) -> Result<Option<Vec<crate::core::Assignment>>, ServeError> {
-        let began = clock::instant();
-        let mut expected = self.expected();
-        loop {
-            if self.stop.is_stopped() {
-                return Ok(None);
-            }
-            match self.member_events.recv_timeout(Duration::from_millis(100)) {
-                Ok(MemberEvent::Assigned(partitions)) => self.ours.extend(partitions),
-                Ok(MemberEvent::Revoked(gone)) => self.ours.retain(|p| !gone.contains(p)),
-                Ok(MemberEvent::Fatal { fenced, message }) => {
-                    return Err(self.fatal(fenced, message));
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(ServeError::Fatal("the member ended".to_owned()));
-                }
-            }
-            match &expected {
-                Ok(all) if all.iter().all(|p| self.ours.contains(p)) => break,
-                Ok(all) if began.elapsed() > ALONE_WITHIN => {
-                    let detail =
-                        format!("{} of {} partitions are ours", self.ours.len(), all.len());
-                    return Err(self.not_alone(detail));
-                }
-                Ok(_) => {}
-                Err(_) => expected = self.expected(),
-            }
-        }
-        let ours = self.ours.clone();
-        Ok(self.look_up(&ours, false))
-    }
-
-    /// Looks partitions up, again and again until Kafka answers; `None`: stopped meanwhile.
-    fn look_up(
-        &mut self,
-        partitions: &[(String, i32)],
-        running: bool,
-    ) -> Option<Vec<crate::core::Assignment>> {
-        while !self.stop.is_stopped() {
-            let look = Look {
-                names: &self.names,
-                admin: &self.admin,
-                member: &self.member,
-                state: &self.state,
-                ids: &self.ids,
-            };
-            match take_over(&look, &mut self.images, partitions, running) {
-                Ok(assignments) => return Some(assignments),
-                Err(problem) => tracing::warn!("waiting for kafka: {problem}"),
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        None
-    }
-
-    #[expect(clippy::too_many_arguments)]
     pub(super) fn start_engine(
         &self,
         store: Box<dyn Store>,
-        settings: &ClientSettings,
-        trouble: &Trouble,
+        state_read_to: i64,
         publisher: Publisher,
         counts: PartitionCounts,
         inputs: SyncSender<Input>,
         received: Receiver<Input>,
     ) -> Result<JoinHandle<()>, ServeError> {
         let names = self.names.clone();
+        let (settings, trouble) = (&self.settings, &self.trouble);
         let (lost, lost_received) = channel();
         let rules = &names.rules;
-        let source_sink = SourceSink::new(Arc::clone(rules), inputs.clone(), lost.clone());
-        let ack_sink = AckSink::new(Arc::clone(rules), inputs.clone(), lost);
+        let source_sink = || SourceSink::new(Arc::clone(rules), inputs.clone(), lost.clone());
+        let ack_sink = || AckSink::new(Lane::Main, Arc::clone(rules), inputs.clone(), lost.clone());
+        let source_readers = Readers::spawn(
+            "source-reader",
+            &settings.reader("source-reader"),
+            trouble,
+            source_sink,
+        )?;
+        let ack_readers = Readers::spawn(
+            "ack-reader",
+            &settings.reader("ack-reader"),
+            trouble,
+            ack_sink,
+        )?;
+        let rebuild_reader = RebuildReader::new(Box::new({
+            let (rules, inputs) = (Arc::clone(rules), inputs.clone());
+            let (settings, trouble) = (settings.reader("rebuild-reader"), trouble.clone());
+            move || {
+                let (rules, inputs) = (Arc::clone(&rules), inputs.clone());
+                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone());
+                Reader::spawn("rebuild-reader", &settings, &trouble, sink)
+            }
+        }));
         let fetched = inputs.clone();
         let (asks, asked) = channel();
         let ask_admin = Admin::new("asks", &settings.admin(), trouble, self.broker)?;
@@ -204,19 +111,19 @@ impl Supervisor<'_> {
             let ids = Arc::clone(&self.ids);
             move || keep_round(&names, &round_admin, &counts, &ids, &lost_received, &inputs)
         })?;
+        let state_reader = Reader::spawn(
+            "state",
+            &settings.reader("state"),
+            trouble,
+            StateSink(inputs.clone()),
+        )?;
+        let state_topic = &names.config.kafka.state_topic;
+        state_reader.read(state_topic, &[(0, state_read_to)], 0);
         let hands = KafkaHands {
-            source_reader: Reader::spawn(
-                "source-reader",
-                &settings.reader("source-reader"),
-                trouble,
-                source_sink,
-            )?,
-            ack_reader: Reader::spawn(
-                "ack-reader",
-                &settings.reader("ack-reader"),
-                trouble,
-                ack_sink,
-            )?,
+            state_reader,
+            source_readers,
+            ack_readers,
+            rebuild_reader,
             asks,
             fetcher: Fetcher::spawn(
                 &settings.reader("fetcher"),
@@ -266,6 +173,8 @@ impl Supervisor<'_> {
         inputs: &SyncSender<Input>,
         engine: &JoinHandle<()>,
     ) -> Result<(), ServeError> {
+        let mut ask_idle = Some(clock::instant() + IDLE_AFTER);
+        let mut again = clock::instant();
         loop {
             if self.stop.is_stopped() {
                 return Ok(());
@@ -275,52 +184,198 @@ impl Supervisor<'_> {
             }
             match self.member_events.recv_timeout(Duration::from_millis(100)) {
                 Ok(MemberEvent::Assigned(partitions)) => {
-                    let new: Vec<(String, i32)> = partitions
-                        .into_iter()
-                        .filter(|p| !self.ours.contains(p))
-                        .collect();
-                    if new.is_empty() {
-                        continue;
+                    if partitions.is_empty() && self.ours.is_empty() {
+                        stand_by(inputs);
                     }
-                    tracing::info!(partitions = new.len(), "new partitions");
-                    let Some(assignments) = self.look_up(&new, true) else {
-                        return Ok(());
-                    };
-                    self.ours.extend(new);
-                    let _ = inputs.send(Input::Event(Event::Assigned(assignments)));
+                    self.assigned(partitions);
+                    ask_idle = None;
+                    again = clock::instant();
                 }
-                Ok(MemberEvent::Revoked(gone)) => self.revoked(gone, inputs)?,
-                Ok(MemberEvent::Fatal { fenced, message }) => {
-                    return Err(self.fatal(fenced, message));
+                Ok(MemberEvent::Revoked(gone)) => self.revoked(gone, inputs),
+                Ok(MemberEvent::Fatal {
+                    fenced: true,
+                    message,
+                }) => {
+                    self.fenced(&message, inputs)?;
+                    ask_idle = Some(clock::instant() + IDLE_AFTER);
                 }
+                Ok(MemberEvent::Fatal { message, .. }) => return Err(ServeError::Fatal(message)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(ServeError::Fatal("the member ended".to_owned()));
                 }
             }
+            if !self.pending.is_empty() && clock::instant() >= again {
+                if let Err(problem) = self.hand_over(inputs)? {
+                    tracing::warn!("waiting for kafka: {problem}");
+                }
+                again = clock::instant() + AGAIN_AFTER;
+            }
+            if ask_idle.is_some_and(|at| clock::instant() >= at) {
+                ask_idle = Some(clock::instant() + IDLE_AFTER);
+                if self.is_idle() {
+                    stand_by(inputs);
+                    ask_idle = None;
+                }
+            }
         }
     }
 
-    /// Partitions are taken from us: they were deleted, or there is somebody else.
-    fn revoked(
-        &mut self,
-        gone: Vec<(String, i32)>,
-        inputs: &SyncSender<Input>,
-    ) -> Result<(), ServeError> {
-        let there = self.expected().unwrap_or_default();
-        if let Some((topic, partition)) = gone.iter().find(|p| there.contains(p)) {
-            return Err(self.not_alone(format!("{topic}/{partition} was taken from us")));
+    /// The group has another member of our name. It may be ourselves (the answer to a join was lost, and librdkafka asks
+    /// again as the member that it was before) or one that died (a broker answers its join when it is gone). So we join
+    /// anew. If that is soon answered in kind, it may be somebody who lives: then we stay away until the name is free, and
+    /// if that takes longer than the group keeps the dead, it is we who end.
+    fn fenced(&mut self, message: &str, inputs: &SyncSender<Input>) -> Result<(), ServeError> {
+        let ours = std::mem::take(&mut self.ours);
+        if !ours.is_empty() {
+            self.revoked(ours, inputs);
         }
+        // Twice, since the group waits anew for the dead when its coordinator moves to another broker.
+        let patience = 2 * self.session;
+        if self.joined_anew.is_some_and(|at| at.elapsed() < patience) {
+            self.stay_away(patience)?;
+        }
+        if !self.stop.is_stopped() {
+            tracing::warn!(%message, "the group took us for somebody else of our name; joining anew");
+            self.joined_anew = Some(clock::instant());
+            self.member.join_anew()?;
+        }
+        Ok(())
+    }
+
+    fn stay_away(&self, patience: Duration) -> Result<(), ServeError> {
+        let group_id = &self.names.config.kafka.group_id;
+        let mut since = clock::instant();
+        while !self.stop.is_stopped() {
+            match self.admin.is_member(group_id, &self.instance_id) {
+                Ok(false) => break,
+                Ok(true) if since.elapsed() > patience => {
+                    return Err(ServeError::Fenced {
+                        instance_id: self.instance_id.clone(),
+                        group_id: group_id.clone(),
+                    });
+                }
+                Ok(true) => {}
+                // Nobody is dropped from the group meanwhile either.
+                Err(problem) => {
+                    tracing::warn!("waiting for kafka: {problem}");
+                    since = clock::instant();
+                }
+            }
+            std::thread::sleep(AGAIN_AFTER);
+        }
+        Ok(())
+    }
+
+    /// Nothing is to be expected of the group for now: it is at rest without us, or none of the topics is there.
+    fn is_idle(&self) -> bool {
+        let config = &self.names.config;
+        let missing = |t: &TopicConfig| matches!(self.admin.topic(&t.name), Ok(None));
+        let group_id = &config.kafka.group_id;
+        config.topics.iter().all(missing)
+            || matches!(
+                self.admin.is_idle_member(group_id, &self.instance_id),
+                Ok(true)
+            )
+    }
+
+    fn assigned(&mut self, partitions: Vec<(String, i32)>) {
+        for partition in partitions {
+            if !self.ours.contains(&partition) {
+                self.ours.push(partition.clone());
+                self.pending.push(partition);
+            }
+        }
+    }
+
+    /// Partitions are somebody else's now, or were deleted.
+    fn revoked(&mut self, gone: Vec<(String, i32)>, inputs: &SyncSender<Input>) {
+        tracing::info!(partitions = gone.len(), "partitions are not ours any more");
         self.ours.retain(|p| !gone.contains(p));
+        self.pending.retain(|p| !gone.contains(p));
         for (name, partition) in gone {
             if let Some(topic) = self.names.topic_ix(&name) {
-                tracing::warn!(topic = name, partition, "the partition was deleted");
                 let _ = inputs.send(Input::Event(Event::Revoked {
                     topic,
                     partitions: vec![partition],
                 }));
             }
         }
-        Ok(())
     }
+
+    /// Looks up what is pending and can be looked up, and hands it to the engine. The inner error is Kafka's silence: to
+    /// be tried again.
+    fn hand_over(
+        &mut self,
+        inputs: &SyncSender<Input>,
+    ) -> Result<Result<(), KafkaProblem>, ServeError> {
+        if let Err(problem) = self.find_births()? {
+            return Ok(Err(problem));
+        }
+        let born = |p: &(String, i32)| self.state.birth(&p.0).is_some();
+        let (ready, waiting): (Vec<_>, Vec<_>) = self.pending.iter().cloned().partition(born);
+        if ready.is_empty() {
+            return Ok(Ok(()));
+        }
+        let look = Look {
+            names: &self.names,
+            admin: &self.admin,
+            member: &self.member,
+            state: &self.state,
+            ids: &self.ids,
+        };
+        match take_over(&look, &mut self.images, &ready) {
+            Ok(assignments) => {
+                tracing::info!(partitions = ready.len(), "partitions are ours");
+                self.pending = waiting;
+                let _ = inputs.send(Input::Event(Event::Assigned(assignments)));
+                Ok(Ok(()))
+            }
+            Err(problem) => Ok(Err(problem)),
+        }
+    }
+
+    /// Of pending partitions whose topic has no birth yet, as far as we know: it is looked for, or, if we have partition 0,
+    /// given.
+    fn find_births(&mut self) -> Result<Result<(), KafkaProblem>, ServeError> {
+        let unborn = |state: &KnownState, name: &str| state.birth(name).is_none();
+        if !self.pending.iter().any(|(t, _)| unborn(&self.state, t)) {
+            return Ok(Ok(()));
+        }
+        let (names, admin) = (&self.names, &self.admin);
+        let stopped = || self.stop.is_stopped();
+        let given = prepare::read_state(names, admin, &self.settings, &self.trouble, &stopped)
+            .and_then(|read| {
+                let mut state = read.state;
+                let first = |name: &str| self.ours.contains(&(name.to_owned(), 0));
+                let to_give = |t: &TopicConfig| unborn(&state, &t.name) && first(&t.name);
+                let names_to_give: Vec<String> = names
+                    .config
+                    .topics
+                    .iter()
+                    .filter(|t| to_give(t))
+                    .map(|t| t.name.clone())
+                    .collect();
+                if !names_to_give.is_empty() {
+                    let scribe = Scribe::spawn(&self.settings, &self.trouble)?;
+                    let wanted = |t: &TopicConfig| names_to_give.contains(&t.name);
+                    prepare::give_birth(names, admin, &mut state, &scribe, wanted)?;
+                }
+                Ok(state)
+            });
+        match given {
+            Ok(state) => {
+                self.state = state;
+                Ok(Ok(()))
+            }
+            Err(PrepareError::Stopped) => Ok(Ok(())),
+            Err(PrepareError::Kafka(problem @ KafkaProblem::Unreachable(_))) => Ok(Err(problem)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn stand_by(inputs: &SyncSender<Input>) {
+    tracing::info!("no partition is ours: standing by");
+    let _ = inputs.send(Input::Event(Event::Assigned(Vec::new())));
 }

@@ -6,7 +6,7 @@
 use super::effect::Effect;
 use super::event::AskError;
 use super::guards::Guard;
-use super::types::{AckIx, LOG_START, Now, Round};
+use super::types::{AckIx, LOG_START, Lane, Now, Round};
 
 /// A barrier that stays closed for longer than this is shown as a frozen topic, ms.
 pub(super) const BARRIER_ALERT_MS: u64 = 30_000;
@@ -32,6 +32,7 @@ enum Barrier {
 
 pub(super) struct AckTopic {
     pub ix: AckIx,
+    pub lane: Lane,
     /// By partition number, ascending: everything below is applied. −1: nothing is known yet.
     pub applied: Vec<(i32, i64)>,
     /// Of the readers' orders; batches of an earlier one are dropped.
@@ -53,11 +54,12 @@ pub(super) struct ReadOrder {
 }
 
 impl ReadOrder {
-    pub fn effect(self, ack: AckIx) -> Effect {
+    pub fn effect(self, acks: &AckTopic) -> Effect {
         Effect::ReadAcks {
-            ack,
+            ack: acks.ix,
             from: self.from,
             generation: self.generation,
+            lane: acks.lane,
         }
     }
 }
@@ -73,6 +75,7 @@ impl AckTopic {
     pub fn new(ix: AckIx) -> Self {
         Self {
             ix,
+            lane: Lane::Main,
             applied: Vec::new(),
             generation: 0,
             reading: false,

@@ -7,31 +7,42 @@ use super::coordinator::Coordinator;
 use super::detail::{Delivery, Detail, Pending, Phase};
 use super::guards::Guard;
 use super::image::{
-    BlockEntry, BlockImage, DeliveryImage, DetailImage, DetailState, PartitionChange,
+    BlockImage, DeliveryImage, DetailImage, DetailState, Entries, Ids, PartitionChange,
     PartitionHeader, PartitionImage, VerdictImage,
 };
 use super::partition::{Partition, Span, Stage};
+use super::policy::Policy;
 use super::record::Verdict;
 use super::slots::{Mark, Slot};
 use super::topic::{Topic, wall_of};
 use super::types::{LogPosition, Now, TopicIx};
 use super::view::State;
 
+/// A wall clock that moved by more than this against the monotonic one between two checkpoints was set: what the store has
+/// of times would be off by as much.
+const CLOCK_STEP_MS: u64 = 1_000;
+
 impl Coordinator {
     /// What changed since the last call; ask only while [`is_ready`](Self::is_ready), so that no half-read rebuild is
     /// kept. What it returns is to be written all or nothing.
     pub fn take_checkpoint(&mut self, now: Now) -> Vec<(TopicIx, i32, PartitionChange)> {
+        let ahead_ms = wall_of(0, now);
+        let before = self.wall_ahead_ms.replace(ahead_ms);
+        if before.is_some_and(|before| before.abs_diff(ahead_ms) > CLOCK_STEP_MS) {
+            self.checkpoint_anew();
+        }
         let mut changes = Vec::new();
         for ix in 0..self.topics.len() {
             let ack = self.topics[ix].settings.ack;
             let numbers: Vec<i32> = self.topics[ix].partitions.keys().copied().collect();
             for number in numbers {
                 let topic = &self.topics[ix];
-                let Some(p) = topic
-                    .partitions
-                    .get(&number)
-                    .filter(|p| p.stage == Stage::Live)
-                else {
+                // Without a lease it may be another's already, and its copies are not known for ours.
+                let ours = |p: &&Partition| {
+                    let leased = p.is_leased(now.mono_ms, self.limits.lease_ms);
+                    p.stage == Stage::Live && (leased || !Guard::CheckpointUnderLease.holds())
+                };
+                let Some(p) = topic.partitions.get(&number).filter(ours) else {
                     continue;
                 };
                 let Some((low, low_acks)) = topic.low_water(p, self.ack_topic(ack)) else {
@@ -48,7 +59,7 @@ impl Coordinator {
                     },
                     low,
                     low_acks,
-                    taken_wall_ms: now.wall_ms,
+                    taken_wall_ms: p.image_wall_ms,
                     timeouts: p.spans.iter().map(|s| (s.from, s.timeout_ms)).collect(),
                 };
                 let topic = &mut self.topics[ix];
@@ -60,8 +71,8 @@ impl Coordinator {
         changes
     }
 
-    /// A checkpoint could not be written: the next one is to hold everything.
-    pub fn checkpoint_failed(&mut self) {
+    /// The next checkpoint is to hold everything: one could not be written, or its times are off.
+    pub fn checkpoint_anew(&mut self) {
         for p in self
             .topics
             .iter_mut()
@@ -72,37 +83,29 @@ impl Coordinator {
     }
 }
 
-fn take_change(p: &mut Partition, header: PartitionHeader, now: Now) -> PartitionChange {
+fn take_change(p: &mut Partition, mut header: PartitionHeader, now: Now) -> PartitionChange {
     let replace = std::mem::take(&mut p.replace_image);
     if replace {
+        p.image_wall_ms = now.wall_ms;
+        header.taken_wall_ms = now.wall_ms;
         p.slots.mark_all_dirty();
         p.dirty = p.details.keys().copied().collect();
         p.gone.clear();
     }
     let mut blocks = Vec::new();
-    p.slots.take_dirty(|base, entries| {
-        let mut block = BlockImage {
+    let ahead_ms = wall_of(0, now);
+    p.slots.take_dirty(|base, lent, shift_ms, ids| {
+        blocks.push(BlockImage {
             base,
-            ..BlockImage::default()
-        };
-        for (slot, entry, id) in entries {
-            block.entries.push(BlockEntry {
-                slot,
-                seen_wall_ms: wall_of(entry.seen_ms, now),
-                len: entry.len,
-                digest: entry.digest,
-            });
-            if let Some(id) = id {
-                block.ids.push((slot, id));
-            }
-        }
-        blocks.push(block);
+            entries: Entries::new(lent, ahead_ms.wrapping_add(shift_ms)),
+            ids: Ids(ids),
+        });
     });
     let dirty = std::mem::take(&mut p.dirty);
     let details = dirty
         .iter()
         .filter_map(|origin| p.details.get(origin))
-        .map(|d| detail_image(d, now))
+        .map(|d| detail_image(d, now, header.taken_wall_ms))
         .collect();
     PartitionChange {
         header,
@@ -113,7 +116,9 @@ fn take_change(p: &mut Partition, header: PartitionHeader, now: Now) -> Partitio
     }
 }
 
-fn detail_image(d: &Detail, now: Now) -> DetailImage {
+/// With its deadline as of `taken_wall_ms`, like those of the image that were written before it.
+fn detail_image(d: &Detail, now: Now, taken_wall_ms: i64) -> DetailImage {
+    let since_ms = now.wall_ms - taken_wall_ms;
     let dying = !d.is_settled() && Guard::AckBesideDeath.holds();
     let acked = d.ack_beside_death.filter(|_| dying);
     let beside = acked.map(|at| VerdictImage {
@@ -145,7 +150,7 @@ fn detail_image(d: &Detail, now: Now) -> DetailImage {
         // What was being fetched or published is due again at once, behind the barrier.
         due_in_ms: match d.phase {
             Phase::Parked => None,
-            _ => Some(d.deadline.map_or(0, |at| at - now.mono_ms as i64)),
+            _ => Some(since_ms + d.deadline.map_or(0, |at| at - now.mono_ms as i64)),
         },
         extended_ms: d.extended_ms,
         timeout_ms: d.own_timeout_ms,
@@ -180,6 +185,7 @@ impl Topic {
         let mut p = Partition::new(number, low, self.policy.timeout_ms, now);
         p.applied = header.source_applied.max(low);
         p.replace_image = false;
+        p.image_wall_ms = header.taken_wall_ms;
         // Verdicts applied before the checkpoint are not read again, so they are not pinned again one by one: until L has
         // passed all copies that may need them, E stays where it was.
         p.base = (header.low, header.low_acks.clone());
@@ -203,31 +209,16 @@ impl Topic {
         p.set_timeout(self.policy.timeout_ms, p.spans.is_empty());
         let mut dropped = Vec::new();
         for block in image.blocks {
-            let mut ids = block.ids.into_iter().peekable();
-            for entry in block.entries {
-                let offset = block.base + i64::from(entry.slot);
-                let mut id = None;
-                while let Some((slot, text)) = ids.next_if(|(slot, _)| *slot <= entry.slot) {
-                    if slot == entry.slot {
-                        id = Some(text);
-                    }
+            let base = block.base;
+            for (slot, id) in block.labels() {
+                let offset = base + i64::from(slot);
+                if offset >= low || !Guard::CheckpointBelowLow.holds() {
+                    let hash = self.labels.hash(id);
+                    self.labels.add(hash, p.at(offset), |_| false);
                 }
-                if offset < low && Guard::CheckpointBelowLow.holds() {
-                    if dropped.last() != Some(&block.base) {
-                        dropped.push(block.base);
-                    }
-                    continue;
-                }
-                if let Some(id) = &id {
-                    self.labels.add(id, p.at(offset));
-                }
-                let slot = Slot {
-                    mark: Mark::First,
-                    seen_ms: seen_ms(entry.seen_wall_ms, now),
-                    len: entry.len,
-                    digest: entry.digest,
-                };
-                p.put_first(offset, slot, id);
+            }
+            if !p.restore_block(block, low, now) {
+                dropped.push(base);
             }
         }
         p.slots.loaded(&dropped);
@@ -236,7 +227,7 @@ impl Topic {
             source_applied: header.source_applied,
         };
         for image in image.details {
-            let mut detail = restore_detail(image, &header_times, now);
+            let mut detail = restore_detail(image, &header_times, &self.policy, now);
             if !detail.is_settled() && detail.anchor < low && Guard::CheckpointBelowLow.holds() {
                 // L may have moved on to a copy that was reported, and read only after the checkpoint: what B said of it is
                 // known here alone.
@@ -250,12 +241,43 @@ impl Topic {
                 }
             }
             if let Some(id) = detail.id.as_ref().filter(|_| !detail.is_settled()) {
-                self.labels.add(id, p.at(detail.origin));
+                let hash = self.labels.hash(id);
+                self.labels.add(hash, p.at(detail.origin), |_| false);
             }
             p.insert_detail(detail);
         }
         p.dirty.clear();
         p
+    }
+}
+
+impl Partition {
+    /// Takes a block of the checkpoint; false if some of it lies below L and was left out.
+    fn restore_block(&mut self, block: BlockImage, low: i64, now: Now) -> bool {
+        let below = block.base < low && Guard::CheckpointBelowLow.holds();
+        let latest = block.entries.seen_wall_ms_max();
+        if !below && latest.is_some_and(|at| at <= now.wall_ms) {
+            let Entries { lent, ahead_ms, .. } = block.entries;
+            let shift_ms = ahead_ms.wrapping_sub(wall_of(0, now));
+            self.slots.adopt(block.base, lent, shift_ms, block.ids.0);
+            return true;
+        }
+        let mut whole = true;
+        for entry in block.entries.iter() {
+            let offset = block.base + i64::from(entry.slot);
+            if offset < low && below {
+                whole = false;
+                continue;
+            }
+            let slot = Slot {
+                mark: Mark::First,
+                seen_ms: seen_ms(entry.seen_wall_ms, now),
+                len: entry.len,
+                digest: entry.digest,
+            };
+            self.put_first(offset, slot, block.ids.0.get(entry.slot));
+        }
+        whole
     }
 }
 
@@ -270,14 +292,23 @@ struct Taken {
     source_applied: i64,
 }
 
-fn restore_detail(image: DetailImage, taken: &Taken, now: Now) -> Detail {
+fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) -> Detail {
     let slot = Slot {
         mark: Mark::Anchor,
         seen_ms: seen_ms(image.seen_wall_ms, now),
         len: image.len,
         digest: image.digest,
     };
-    let away_ms = (now.wall_ms - taken.wall_ms).max(0);
+    let away_ms = now.wall_ms - taken.wall_ms;
+    // A clock that was set back while we were away postpones it by no more than what one wait can take.
+    let asked_for = image.verdict.is_some() || image.extended_ms > 0;
+    let wait_ms_max = [
+        policy.timeout_ms,
+        policy.timeout_max_ms,
+        image.timeout_ms.unwrap_or(0),
+        if asked_for { policy.delay_max_ms } else { 0 },
+    ];
+    let wait_ms_max = wait_ms_max.into_iter().max().unwrap_or(0) as f64 * (1.0 + policy.jitter);
     let mut d = Topic::new_detail(image.origin, slot, now);
     d.origin_timestamp_ms = image.origin_timestamp_ms;
     d.id = image.id;
@@ -310,7 +341,7 @@ fn restore_detail(image: DetailImage, taken: &Taken, now: Now) -> Detail {
     d.reason = d.pending.as_ref().and_then(|p| p.reason.clone());
     d.deadline = image
         .due_in_ms
-        .map(|due| now.mono_ms as i64 + due - away_ms);
+        .map(|due| now.mono_ms as i64 + (due - away_ms).min(wait_ms_max as i64));
     d.phase = match image.state {
         DetailState::Outstanding => Phase::Waiting,
         DetailState::Overdue => Phase::Overdue,

@@ -33,6 +33,11 @@ impl EarlyByOffset {
         self.bits.is_empty() && self.others.is_empty()
     }
 
+    /// Whether anything but plain ACKs is held.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// What it costs, in units of about 150 bytes.
     pub fn weight(&self) -> usize {
         self.bits.len() + self.others_count
@@ -53,6 +58,13 @@ impl EarlyByOffset {
     pub fn keep(&mut self, offset: i64, asked: u64, ack: AckRecord) {
         self.others.entry(offset).or_default().push((asked, ack));
         self.others_count += 1;
+    }
+
+    /// All that is held counts as kept when that fence was the newest asked for.
+    pub fn asked_is(&mut self, asked: u64) {
+        self.bits.values_mut().for_each(|b| b.asked = asked);
+        let others = self.others.values_mut().flatten();
+        others.for_each(|(at, _)| *at = asked);
     }
 
     /// Whether a plain ACK waits for that offset; it is taken.
@@ -122,6 +134,9 @@ impl EarlyByOffset {
             self.bits.remove(&base);
         }
         let mut others = Vec::new();
+        if self.others.is_empty() {
+            return (plain, others);
+        }
         if fence.is_none() {
             let kept = self.others.split_off(&applied);
             let passed = std::mem::replace(&mut self.others, kept);
@@ -151,7 +166,7 @@ impl EarlyByOffset {
 /// Early ACKs by id, of one topic.
 #[derive(Default)]
 pub(super) struct EarlyById {
-    held: HashMap<u128, Vec<(u64, AckRecord)>>,
+    held: HashMap<u64, Vec<(u64, AckRecord)>>,
     count: usize,
     /// Once a fence was answered: what was kept before it was asked goes when all of this is passed.
     waiting: Option<(u64, Vec<(i32, i64)>)>,
@@ -166,15 +181,22 @@ impl EarlyById {
         self.count
     }
 
-    pub fn keep(&mut self, id: u128, asked: u64, ack: AckRecord) {
+    pub fn keep(&mut self, id: u64, asked: u64, ack: AckRecord) {
         self.held.entry(id).or_default().push((asked, ack));
         self.count += 1;
     }
 
-    pub fn take(&mut self, id: u128) -> Vec<AckRecord> {
+    pub fn take(&mut self, id: u64) -> Vec<AckRecord> {
         let taken = self.held.remove(&id).unwrap_or_default();
         self.count -= taken.len();
         taken.into_iter().map(|(_, ack)| ack).collect()
+    }
+
+    /// Everything that is held.
+    pub fn take_all(&mut self) -> Vec<(u64, AckRecord)> {
+        let held = std::mem::take(self).held.into_iter();
+        held.flat_map(|(id, acks)| acks.into_iter().map(move |(_, ack)| (id, ack)))
+            .collect()
     }
 
     /// A fence was answered. Only one is waited for at a time: the oldest is the easiest to pass.
@@ -184,14 +206,15 @@ impl EarlyById {
         }
     }
 
-    /// Orphans, if every partition has passed the awaited fence.
+    /// Orphans, if every partition of ours has passed the awaited fence. `applied` is `None` for those of others: if one
+    /// becomes ours, its ACKs are read again.
     pub fn take_orphans(&mut self, applied: impl Fn(i32) -> Option<i64>) -> Vec<AckRecord> {
         let Some((answered, ends)) = &self.waiting else {
             return Vec::new();
         };
         let passed = ends
             .iter()
-            .all(|(partition, end)| *end == 0 || applied(*partition).is_some_and(|at| at >= *end));
+            .all(|(partition, end)| applied(*partition).is_none_or(|at| at >= *end));
         if !passed {
             return Vec::new();
         }

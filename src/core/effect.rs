@@ -1,7 +1,7 @@
 //! What the core wants done. The runtime carries effects out in order and answers with events.
 
 use super::record::{Cause, Verdict};
-use super::types::{AckIx, MsgRef, RequestId, Round, TopicIx};
+use super::types::{AckIx, Lane, MsgRef, RequestId, Round, TopicIx};
 use super::view::OperatorReply;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +32,11 @@ pub enum Effect {
         ack: AckIx,
         from: Vec<(i32, i64)>,
         generation: u64,
+        lane: Lane,
+    },
+    /// What was rebuilt beside the others is caught up: the lane's reader of this ACK topic is not needed any more.
+    StopRebuildAcks {
+        ack: AckIx,
     },
     /// The barrier's question: fresh metadata, then one `ListOffsets(latest, read_uncommitted)` over all partitions.
     AskAckEnds {
@@ -57,6 +62,8 @@ pub enum Effect {
     /// Submit to the producer, at once: no ACK was applied up to now. Uses up the kept payload, if the publication
     /// has one.
     Publish(Publish),
+    /// The lease has lapsed: what waits in the producer's queue is to be dropped (not what is in flight), and reported.
+    PurgeQueue,
     /// Commit these low-water marks; answered with `Committed` for each.
     Commit(Vec<CommitOrder>),
     /// Answer an operator.

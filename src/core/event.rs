@@ -3,7 +3,7 @@
 use super::image::PartitionImage;
 use super::policy::PolicyPatch;
 use super::record::{AckRecord, SourceRecord};
-use super::types::{AckIx, LogPosition, MsgRef, RequestId, Round, TopicIx};
+use super::types::{AckIx, Lane, LogPosition, MsgRef, RequestId, Round, TopicIx};
 use super::view::OperatorAction;
 
 /// Something happened. Handled by `Coordinator::handle_event`.
@@ -35,6 +35,9 @@ pub enum Event {
     /// The same on an ACK topic.
     AckOutOfRange {
         ack: AckIx,
+        lane: Lane,
+        /// Of the order to read; what came of an earlier one does not count.
+        generation: u64,
         partition: i32,
         log_start: i64,
     },
@@ -99,6 +102,8 @@ pub enum Event {
         topic: TopicIx,
         partition: i32,
         low: i64,
+        /// When it was sent, monotonic ms: from then on the lease counts.
+        sent_ms: u64,
         outcome: Result<(), Box<str>>,
     },
     /// Time passed. To be sent at least every 50 ms while something is tracked.
@@ -122,8 +127,11 @@ pub struct Assignment {
     pub acks: Option<Vec<(i32, i64)>>,
     /// Where each ACK partition begins now; empty where the ACK topic is missing.
     pub ack_log_starts: Vec<(i32, i64)>,
-    /// It appeared while we were running, so ACKs for it are held as early ones and need no replay.
+    /// It appeared while we were running, so ACKs for it stand behind the newest fence that did not know it.
     pub appeared: bool,
+    /// Monotonic ms: until then, what its former owner submitted may still land. 0: nobody owned it, or the owner is
+    /// known to be dead.
+    pub former_owner_until_ms: u64,
     /// The topic id, or that of the ACK topic, is not the one that was committed: a lost range, whatever the offsets.
     pub recreated: Option<Recreated>,
     /// What the store has of it, if it counts (topic ids match).
@@ -151,6 +159,7 @@ pub struct AckBatch {
     pub applied: Vec<(i32, i64)>,
     /// The `ReadAcks` that this batch belongs to: batches of an earlier one are dropped.
     pub generation: u64,
+    pub lane: Lane,
 }
 
 /// A fence: the ACK ends were read first, then fresh metadata of the source, then the source ends (all as

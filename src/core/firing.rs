@@ -39,10 +39,27 @@ impl Topic {
             return;
         }
         self.refill(cx);
-        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
-        for number in numbers {
-            self.fire_partition(number, acks, next_round, cx);
+        // Who was cut short had its turn: the next time, the one behind it is first, and none keeps others waiting.
+        let had_turn = self.had_turn.take();
+        let first = self.partition_in_turn(had_turn);
+        let mut next = first;
+        while let Some(number) = next {
+            let cut_short = self.fire_partition(number, acks, next_round, cx);
+            if let Some(begun) = cut_short
+                && self.had_turn.is_none()
+            {
+                self.had_turn = Some(if begun > 0 { number } else { number - 1 });
+            }
+            next = self
+                .partition_in_turn(Some(number))
+                .filter(|n| Some(*n) != first);
         }
+    }
+
+    /// The first behind that one; behind the last, the first of all.
+    fn partition_in_turn(&self, behind: Option<i32>) -> Option<i32> {
+        let next = self.partition_behind(behind);
+        next.or_else(|| self.partition_behind(None))
     }
 
     fn refill(&mut self, cx: &Cx<'_>) {
@@ -53,27 +70,25 @@ impl Topic {
         self.tokens = (self.tokens + rate * elapsed_ms / 1_000.0).min((rate / 10.0).max(1.0));
     }
 
+    /// If the rate or a bound cut it short: how many it had begun by then.
     fn fire_partition(
         &mut self,
         number: i32,
         acks: &mut AckTopic,
         next_round: &mut Round,
         cx: &mut Cx<'_>,
-    ) {
+    ) -> Option<usize> {
+        let mut begun = 0;
         loop {
-            let Some(p) = self.partitions.get_mut(&number) else {
-                return;
-            };
+            let p = self.partitions.get_mut(&number)?;
             if p.stage != Stage::Live {
-                return;
+                return None;
             }
             let first = p.next_first_due();
             let detail = p.due.first().copied();
-            let Some((deadline, origin)) = first.into_iter().chain(detail).min() else {
-                return;
-            };
+            let (deadline, origin) = first.into_iter().chain(detail).min()?;
             if deadline > cx.mono {
-                return;
+                return None;
             }
             // A tombstone whose ambiguous copy never came.
             if detail == Some((deadline, origin))
@@ -87,8 +102,8 @@ impl Topic {
                 self.drop_if_over(number, origin);
                 continue;
             }
-            if self.paused.is_some() {
-                return;
+            if self.paused.is_some() || !self.may_publish(number, cx) {
+                return None;
             }
             let (open, wants) = acks.want(deadline, cx.now, next_round);
             if let Some(round) = wants.ask {
@@ -98,17 +113,18 @@ impl Topic {
                 });
             }
             if !open && Guard::Barrier.holds() {
-                return;
+                return None;
             }
             if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
-                return;
+                return Some(begun);
             }
             if first == Some((deadline, origin)) {
                 self.promote(number, origin, cx);
             }
             if !self.begin(number, origin, cx) {
-                return;
+                return Some(begun);
             }
+            begun += 1;
         }
     }
 
@@ -263,7 +279,10 @@ impl Topic {
         };
         match outcome {
             FetchOutcome::Found { .. }
-                if cx.stopping || self.paused.is_some() || self.stands_still(number) =>
+                if cx.stopping
+                    || self.paused.is_some()
+                    || self.stands_still(number)
+                    || !self.may_publish(number, cx) =>
             {
                 self.release(number, origin, cx, true);
                 self.wait_again(number, origin, 0, cx);
@@ -460,6 +479,16 @@ impl Topic {
         cause: DeadLetterCause,
         cx: &mut Cx<'_>,
     ) {
+        if !self.may_publish(number, cx) {
+            let mono = cx.mono;
+            if let Some(p) = self.partitions.get_mut(&number) {
+                p.update(origin, |d| {
+                    d.phase = Phase::SettlementDue(cause);
+                    d.deadline = Some(mono);
+                });
+            }
+            return;
+        }
         *cx.sequence += 1;
         let sequence = *cx.sequence;
         let ack = self.settings.ack;

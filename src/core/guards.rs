@@ -30,10 +30,16 @@ guards! {
     FenceSinceAssignment,
     /// And after the reports of what was submitted when it was ours before (8).
     ReportsBeforeRebuild,
+    /// And after what its former owner had submitted has landed or timed out (8).
+    FormerOwner,
+    /// Who was not confirmed by the group for half a session publishes nothing (6).
+    Lease,
     /// And then the ACKs (6).
     AcksCaughtUp,
     /// In this order: what is said of a partition while its source is read again, is read again too (7).
     SourceBeforeAcks,
+    /// What was rebuilt beside others is adopted where its ACKs are applied, not where theirs are (6).
+    StepBack,
     /// Batches of an order that was replaced do not count (6).
     ReaderOrder,
     /// An ACK that came while the payload was fetched stops the publication (7).
@@ -56,6 +62,10 @@ guards! {
     FenceBelowLow,
     /// E is not past what is applied (3).
     EApplied,
+    /// E does not go back behind what is committed: the ACKs there may be gone (13).
+    CommittedE,
+    /// Nor does a checkpoint have ACKs read again from before it (13).
+    ReplayFromE,
     /// The evidence of what a replay would read again holds E back (3).
     Evidence,
     /// What a checkpoint has applied is pinned as a whole when its partition comes back (3).
@@ -64,10 +74,14 @@ guards! {
     EarlyInCheckpoint,
     /// An ACK that came while the dead letter was on its way is in it too (9).
     AckBesideDeath,
+    /// A checkpoint is taken only under the lease (8, 9).
+    CheckpointUnderLease,
     /// Entries of a checkpoint that are older than the commit do not count (9).
     CheckpointBelowLow,
     /// An ACK before its record is kept for it (14).
     EarlyAck,
+    /// What is said while a partition stands still is read again, behind the copies (7).
+    HeardWhileFrozen,
     /// Of a copy, until its place is reported or it is read (7).
     EarlyAckOfCopy,
     /// And is an orphan only by a fence that was asked after it (14).
@@ -94,7 +108,18 @@ impl Guard {
 
     #[cfg(feature = "mutations")]
     pub(super) fn holds(self) -> bool {
+        ASKED.with(|asked| asked[self as usize].set(asked[self as usize].get() + 1));
         OFF.get() != Some(self)
+    }
+
+    /// How often each was asked on this thread: one that is never asked guards nothing in the schedules that were run.
+    #[cfg(feature = "mutations")]
+    #[must_use]
+    pub fn asked() -> Vec<(Self, u64)> {
+        ASKED.with(|asked| {
+            let each = Self::ALL.iter().zip(asked);
+            each.map(|(guard, n)| (*guard, n.get())).collect()
+        })
     }
 
     /// Switches this guard off, on this thread, while `run` runs.
@@ -110,4 +135,6 @@ impl Guard {
 #[cfg(feature = "mutations")]
 thread_local! {
     static OFF: std::cell::Cell<Option<Guard>> = const { std::cell::Cell::new(None) };
+    static ASKED: [std::cell::Cell<u64>; Guard::ALL.len()] =
+        const { [const { std::cell::Cell::new(0) }; Guard::ALL.len()] };
 }

@@ -5,6 +5,8 @@
 use super::record::{Cause, Verdict};
 use super::types::LogPosition;
 
+pub use super::block_image::{BlockEntry, BlockImage, Columns, Entries, Ids};
+
 /// How many neighbouring offsets one block holds.
 pub const BLOCK_OFFSETS: i64 = 1024;
 
@@ -27,31 +29,10 @@ pub struct PartitionHeader {
     /// The low-water mark as of this checkpoint, and its E.
     pub low: i64,
     pub low_acks: Vec<(i32, i64)>,
-    /// When it was taken: ms since the epoch. Ages in the image are as of then.
+    /// Deadlines in the image are as of then, ms since the epoch: whenever it was last written as a whole.
     pub taken_wall_ms: i64,
     /// First deliveries from this offset on have that timeout (ms); ascending.
     pub timeouts: Vec<(i64, u64)>,
-}
-
-/// The outstanding first deliveries among `BLOCK_OFFSETS` neighbouring offsets.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BlockImage {
-    /// A multiple of `BLOCK_OFFSETS`.
-    pub base: i64,
-    /// Ascending by offset.
-    pub entries: Vec<BlockEntry>,
-    /// Labels of those whose id is not their position: (slot, id), ascending.
-    pub ids: Vec<(u16, Box<str>)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlockEntry {
-    /// Offset minus the block's base: 0 to `BLOCK_OFFSETS` − 1.
-    pub slot: u16,
-    /// When it was seen, ms since the epoch by the wall clock of then; the age is what counts.
-    pub seen_wall_ms: i64,
-    pub len: u32,
-    pub digest: u64,
 }
 
 /// A message with a history.
@@ -71,7 +52,7 @@ pub struct DetailImage {
     pub unaccounted: u32,
     /// The attempt that is being published (0: none).
     pub pending_attempt: u32,
-    /// How far off the deadline is, ms; negative: it has passed. `None`: no deadline (parked, or without end of wait).
+    /// How far off the deadline is as of the header's `taken_wall_ms`, ms; negative: it had passed. `None`: no deadline (parked, or without end of wait).
     pub due_in_ms: Option<i64>,
     /// Extensions of this attempt up to now, ms.
     pub extended_ms: u64,

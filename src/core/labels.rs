@@ -1,23 +1,52 @@
-//! Ids as labels on outstanding messages: a keyed 128-bit hash of the id, to the positions that carry it.
+//! Ids as labels on outstanding messages: from an id to the positions that carry it.
 //!
-//! 128 bits, because chance is not evidence: with 64, a wrong settlement would come up some times a year.
+//! The index holds positions alone, found by a keyed hash of the id. Whether a message really carries the id is read from
+//! the message itself (the caller's `carries`): chance is no evidence, and two ids of one hash are no more than two ids.
+//! Twelve bytes a message; the tables are many small ones, so that none takes long to grow.
 
-use std::collections::HashMap;
-
-use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+
 use super::types::LogPosition;
+
+/// Tables, by the first bits of the hash.
+const SHARD_BITS: u32 = 6;
+/// Bits of an offset that an entry holds; the rest is its lane's.
+const OFFSET_BITS: u32 = 48;
+const OFFSET_LOW: i64 = (1 << OFFSET_BITS) - 1;
 
 /// The outstanding messages of one topic, by id.
 pub(super) struct Labels {
     key: (u64, u64),
-    by_id: HashMap<u128, Positions>,
+    /// Empty before the first label.
+    shards: Vec<HashTable<Entry>>,
+    /// Partitions, each with the high bits of its offsets: one for each partition, unless offsets are absurd.
+    lanes: Vec<LogPosition>,
 }
 
-/// Nearly always one.
-enum Positions {
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u32,
+    lane: u16,
+    offset_high: u16,
+    offset_low: u32,
+}
+
+impl Entry {
+    /// Spread over both ends, of which a table uses one for the place and one for the tag.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) << 32 | u64::from(hash)
+    }
+}
+
+/// Who carries an id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Carriers {
+    None,
     One(LogPosition),
+    /// Ascending.
     Several(Vec<LogPosition>),
 }
 
@@ -25,60 +54,158 @@ impl Labels {
     pub fn new(seed: u64) -> Self {
         Self {
             key: (seed, seed.rotate_left(32) ^ 0x5bd1_e995_9d1b_54a3),
-            by_id: HashMap::new(),
+            shards: Vec::new(),
+            lanes: Vec::new(),
         }
     }
 
-    pub fn hash(&self, id: &str) -> u128 {
+    pub fn hash(&self, id: &str) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
         hasher.write(id.as_bytes());
-        hasher.finish128().as_u128()
+        hasher.finish()
     }
 
-    /// True if another outstanding message carries the id already.
-    pub fn add(&mut self, id: &str, at: LogPosition) -> bool {
-        match self.by_id.entry(self.hash(id)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Positions::One(at));
-                false
+    const fn shard(hash: u64) -> usize {
+        (hash >> (64 - SHARD_BITS)) as usize
+    }
+
+    fn lane(&self, at: LogPosition) -> Option<u16> {
+        let wanted = LogPosition::new(at.partition, at.offset & !OFFSET_LOW);
+        let found = self.lanes.iter().position(|lane| *lane == wanted)?;
+        u16::try_from(found).ok()
+    }
+
+    fn position(lanes: &[LogPosition], entry: &Entry) -> Option<LogPosition> {
+        let lane = lanes.get(usize::from(entry.lane))?;
+        let low = i64::from(entry.offset_high) << 32 | i64::from(entry.offset_low);
+        Some(LogPosition::new(lane.partition, lane.offset | low))
+    }
+
+    /// Labels a message; true if another outstanding one carries the id already. Beyond 65,536 lanes nothing is labelled:
+    /// such a message is acknowledged by its position.
+    pub fn add(
+        &mut self,
+        hash: u64,
+        at: LogPosition,
+        carries: impl Fn(LogPosition) -> bool,
+    ) -> bool {
+        let lane = match self.lane(at) {
+            Some(lane) => lane,
+            None => {
+                let Ok(lane) = u16::try_from(self.lanes.len()) else {
+                    return false;
+                };
+                let base = at.offset & !OFFSET_LOW;
+                self.lanes.push(LogPosition::new(at.partition, base));
+                lane
             }
-            std::collections::hash_map::Entry::Occupied(mut entry) => {
-                match entry.get_mut() {
-                    Positions::One(first) if *first == at => return false,
-                    Positions::One(first) => {
-                        let first = *first;
-                        entry.insert(Positions::Several(vec![first, at]));
-                    }
-                    Positions::Several(all) if all.contains(&at) => return false,
-                    Positions::Several(all) => all.push(at),
+        };
+        if self.shards.is_empty() {
+            self.shards.resize_with(1 << SHARD_BITS, HashTable::new);
+        }
+        let table = &mut self.shards[Self::shard(hash)];
+        let hash = hash as u32;
+        let mut reused = false;
+        for entry in table.iter_hash(Entry::spread(hash)) {
+            if entry.hash == hash
+                && let Some(other) = Self::position(&self.lanes, entry)
+            {
+                if other == at {
+                    return false;
                 }
-                true
+                reused |= carries(other);
             }
+        }
+        let low = at.offset & OFFSET_LOW;
+        let entry = Entry {
+            hash,
+            lane,
+            offset_high: (low >> 32) as u16,
+            offset_low: low as u32,
+        };
+        table.insert_unique(Entry::spread(hash), entry, |e| Entry::spread(e.hash));
+        reused
+    }
+
+    pub fn remove(&mut self, hash: u64, at: LogPosition) {
+        let Some(table) = self.shards.get_mut(Self::shard(hash)) else {
+            return;
+        };
+        let hash = hash as u32;
+        let lanes = &self.lanes;
+        let same = |e: &Entry| e.hash == hash && Self::position(lanes, e) == Some(at);
+        if let Ok(found) = table.find_entry(Entry::spread(hash), same) {
+            found.remove();
         }
     }
 
-    pub fn remove(&mut self, id: &str, at: LogPosition) {
-        let hash = self.hash(id);
-        match self.by_id.get_mut(&hash) {
-            Some(Positions::One(one)) if *one == at => {
-                self.by_id.remove(&hash);
+    /// The outstanding messages with that id.
+    pub fn find(&self, hash: u64, carries: impl Fn(LogPosition) -> bool) -> Carriers {
+        let Some(table) = self.shards.get(Self::shard(hash)) else {
+            return Carriers::None;
+        };
+        let hash = hash as u32;
+        let mut found = Carriers::None;
+        for entry in table.iter_hash(Entry::spread(hash)) {
+            let Some(at) = Self::position(&self.lanes, entry) else {
+                continue;
+            };
+            if entry.hash != hash || !carries(at) {
+                continue;
             }
-            Some(Positions::Several(all)) => {
-                all.retain(|p| *p != at);
-                if let [one] = all[..] {
-                    self.by_id.insert(hash, Positions::One(one));
+            found = match found {
+                Carriers::None => Carriers::One(at),
+                Carriers::One(first) => Carriers::Several(vec![first, at]),
+                Carriers::Several(mut all) => {
+                    all.push(at);
+                    Carriers::Several(all)
                 }
-            }
-            _ => {}
+            };
         }
+        if let Carriers::Several(all) = &mut found {
+            all.sort_unstable();
+        }
+        found
     }
+}
 
-    /// Origins of the outstanding messages with that id.
-    pub fn find(&self, id: &str) -> Vec<LogPosition> {
-        match self.by_id.get(&self.hash(id)) {
-            None => Vec::new(),
-            Some(Positions::One(one)) => vec![*one],
-            Some(Positions::Several(all)) => all.clone(),
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Against a map from ids to positions, with few hashes, so that ids meet in them.
+        #[test]
+        fn labels_are_a_map_from_ids_to_positions(
+            ops in prop::collection::vec((0..40_u8, 0..3_i32, 0..6_i64, prop::bool::weighted(0.6)), 0..300),
+        ) {
+            let mut labels = Labels::new(7);
+            let mut model: BTreeMap<LogPosition, u8> = BTreeMap::new();
+            let offset = |n: i64| if n == 5 { i64::MAX - 3 } else { n << 45 | n };
+            let hash = |id: u8| u64::from(id % 4) << 62 | u64::from(id % 3) << 30;
+            for (id, partition, n, add) in ops {
+                let at = LogPosition::new(partition, offset(n));
+                if add && model.get(&at).is_none_or(|known| *known == id) {
+                    let others = model.iter().any(|(p, i)| *i == id && *p != at);
+                    let known = model.contains_key(&at);
+                    let reused = labels.add(hash(id), at, |p| model.get(&p) == Some(&id));
+                    prop_assert_eq!(reused, others && !known);
+                    model.insert(at, id);
+                } else if let Some(id) = model.remove(&at) {
+                    labels.remove(hash(id), at);
+                }
+                let all: Vec<_> = model.iter().filter(|(_, i)| **i == id).map(|(p, _)| *p).collect();
+                let found = labels.find(hash(id), |p| model.get(&p) == Some(&id));
+                prop_assert_eq!(found, match all[..] {
+                    [] => Carriers::None,
+                    [one] => Carriers::One(one),
+                    _ => Carriers::Several(all),
+                });
+            }
         }
     }
 }

@@ -6,12 +6,14 @@
 //! known, as long as the source is the same one: whose payload is gone becomes a dead letter that says so. Nothing that
 //! lies before the ACKs to be read next is about a message of the partition.
 
-use super::coordinator::{AckStage, Coordinator};
+use super::coordinator::Coordinator;
 use super::effect::Effect;
-use super::event::{Assignment, Recreated};
+use super::event::{Assignment, Fence, Recreated};
+use super::guards::Guard;
 use super::low_water::offset_in;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
+use super::stages::AckStage;
 use super::topic::Topic;
 use super::types::{AckIx, LOG_START, LogPosition, Now, TopicIx};
 use super::view::{Frozen, FrozenWhy};
@@ -67,10 +69,10 @@ impl Coordinator {
         }
     }
 
-    /// The broker has not got the ACKs that we were to read next.
+    /// The broker has not got the ACKs that we were to read next, by the order of that generation.
     pub(super) fn acks_lost(
         &mut self,
-        ack: AckIx,
+        (ack, generation): (AckIx, u64),
         partition: i32,
         log_start: i64,
         now: Now,
@@ -79,6 +81,29 @@ impl Coordinator {
         let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
             return;
         };
+        if generation != state.topic.generation && Guard::ReaderOrder.holds() {
+            return;
+        }
+        match state.log_starts.iter_mut().find(|(n, _)| *n == partition) {
+            Some((_, start)) => *start = log_start,
+            None => state.log_starts.push((partition, log_start)),
+        }
+        let mut ours = self
+            .topics
+            .iter()
+            .filter(|t| t.settings.ack == ack)
+            .flat_map(|t| t.partitions.values())
+            .peekable();
+        let read_anew = |p: &Partition| match &p.stage {
+            Stage::Replaying(_) => true,
+            Stage::Lost(_, lost) => lost.replay_acks,
+            Stage::Live => false,
+        };
+        if state.stage == AckStage::Waiting && ours.peek().is_some() && ours.all(read_anew) {
+            // Where the reader stood says nothing of these: their ACKs are read from E, once their sources are at their
+            // ends. If E is gone too, that is told then.
+            return;
+        }
         let was = state.topic.applied(partition).unwrap_or(-1);
         let cut = log_start <= was;
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
@@ -89,13 +114,9 @@ impl Coordinator {
             let all: Vec<i32> = topic.partitions.keys().copied().collect();
             topic.lose(&all, &frozen, None, effects);
         }
-        match state.log_starts.iter_mut().find(|(n, _)| *n == partition) {
-            Some((_, start)) => *start = log_start,
-            None => state.log_starts.push((partition, log_start)),
-        }
         // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
         let order = state.topic.restart_at(&[(partition, log_start)]);
-        effects.push(order.effect(ack));
+        effects.push(order.effect(&state.topic));
     }
 
     /// Another topic of the same name: nothing that is known of the old one is about its messages.
@@ -134,7 +155,7 @@ impl Coordinator {
     pub(super) fn ack_topic_made_anew(
         &mut self,
         ack: AckIx,
-        log_starts: Vec<(i32, i64)>,
+        log_starts: &[(i32, i64)],
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -149,13 +170,13 @@ impl Coordinator {
         }
         state.topic.forget();
         state.targets.clear();
-        state.log_starts = log_starts;
+        state.log_starts = log_starts.to_vec();
         match state.stage {
             AckStage::Waiting => {}
             AckStage::Replaying => state.stage = AckStage::Waiting,
             AckStage::Live => {
                 let order = state.topic.restart_at(&state.log_starts);
-                effects.push(order.effect(ack));
+                effects.push(order.effect(&state.topic));
             }
         }
     }
@@ -183,6 +204,9 @@ impl Topic {
         lost: Option<LostRange>,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        if partitions.is_empty() {
+            return false;
+        }
         self.counters.lost_ranges += 1;
         let stop = self.policy.on_lost_range == OnLostRange::Stop;
         if !stop {
@@ -193,10 +217,12 @@ impl Topic {
             let Some(p) = self.partitions.get_mut(number).filter(|p| !p.is_lost()) else {
                 continue;
             };
-            let go_on = lost.unwrap_or(LostRange {
+            let mut go_on = lost.unwrap_or(LostRange {
                 resume_source: p.applied,
                 replay_acks: false,
             });
+            // While it is rebuilt, copies of what it knows, or will know, may lie in what was not read of its source yet.
+            go_on.replay_acks |= p.stage != Stage::Live;
             if stop {
                 p.stage = Stage::Lost(frozen.clone(), go_on);
                 effects.push(Effect::StopSource {
@@ -262,11 +288,22 @@ impl Topic {
         replay_acks
     }
 
+    /// The ACK ends of the newest fence that did not know the partition.
+    fn fence_without(&self, number: i32) -> Option<Vec<(i32, i64)>> {
+        let unknown = |f: &&Fence| f.source_ends.iter().all(|(n, _)| *n != number);
+        let fence = self.fences.iter().rev().find(unknown)?;
+        Some(fence.ack_ends.clone())
+    }
+
     /// Where a partition stands when it is ours: from its image, or from (L, E); frozen, if something was lost.
     pub(super) fn take_over(&mut self, assignment: Assignment, now: Now) -> Partition {
         let (number, log_start) = (assignment.partition, assignment.log_start);
         let recreated = assignment.recreated;
-        let acks = assignment.acks.clone().unwrap_or_default();
+        let acks = match assignment.acks.clone() {
+            // What is said of it was said after the newest fence at which it was not there.
+            None if assignment.appeared => self.fence_without(number).unwrap_or_default(),
+            acks => acks.unwrap_or_default(),
+        };
         let low = match assignment.low {
             LOG_START => log_start,
             // L is of another log.
@@ -275,15 +312,19 @@ impl Topic {
         };
         let mut p = match assignment.image {
             Some(image) if recreated != Some(Recreated::Source) => {
-                self.restore(number, *image, low, now)
+                let mut image = *image;
+                if Guard::ReplayFromE.holds() {
+                    // What lies before E is not needed, whatever the store has applied; and it may be gone at any moment.
+                    raise(&mut image.header.acks_applied, &acks);
+                    raise(&mut image.header.low_acks, &acks);
+                }
+                self.restore(number, image, low, now)
             }
             _ => Partition::begun(number, low, &acks, self.policy.timeout_ms, now),
         };
         p.born = assignment.born;
-        if assignment.appeared {
-            p.replay_from = Vec::new();
-            p.base.1 = Vec::new();
-        }
+        p.committed_acks.clone_from(&acks);
+        p.former_owner_until_ms = assignment.former_owner_until_ms;
         let mut frozen = None;
         if recreated == Some(Recreated::Source) {
             p.born = log_start;
@@ -312,10 +353,10 @@ impl Topic {
             && let Some((n, start)) = assignment
                 .ack_log_starts
                 .iter()
-                .find(|(n, start)| p.needs_acks_from(*n, &acks) < *start)
+                .find(|(n, start)| offset_in(&p.replay_from, *n) < *start)
         {
             self.counters.lost_ranges += 1;
-            let from = p.needs_acks_from(*n, &acks);
+            let from = offset_in(&p.replay_from, *n);
             frozen.get_or_insert_with(|| acks_frozen(self, *n, from, *start, now));
         }
         let resume_source = p.applied.max(log_start);
@@ -346,11 +387,6 @@ impl Partition {
         p
     }
 
-    /// What lies before E is not needed, even if it stands behind what the store has applied.
-    fn needs_acks_from(&self, ack_partition: i32, e: &[(i32, i64)]) -> i64 {
-        offset_in(&self.replay_from, ack_partition).max(offset_in(e, ack_partition))
-    }
-
     /// What lies between where it is applied and `offset` can never be read.
     fn skip_to(&mut self, offset: i64) {
         if offset > self.applied {
@@ -365,6 +401,7 @@ impl Partition {
     /// The ACK topic was made anew: where anything stood on the old one says nothing any more.
     fn forget_ack_positions(&mut self) {
         self.replay_from = Vec::new();
+        self.committed_acks = Vec::new();
         self.base.1 = Vec::new();
         self.pins = super::pins::Pins::default();
         let nowhere = LogPosition::new(-1, -1);
@@ -376,6 +413,16 @@ impl Partition {
                 }
                 d.ack_beside_death = d.ack_beside_death.map(|_| nowhere);
             });
+        }
+    }
+}
+
+/// Each offset is at least that of `to`.
+fn raise(offsets: &mut Vec<(i32, i64)>, to: &[(i32, i64)]) {
+    for (n, least) in to {
+        match offsets.iter_mut().find(|(m, _)| m == n) {
+            Some((_, offset)) => *offset = (*offset).max(*least),
+            None => offsets.push((*n, *least)),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::event::{AskError, Fence};
 use super::guards::Guard;
 use super::partition::{Partition, Stage};
 use super::topic::{Cx, Topic};
-use super::types::Round;
+use super::types::{Now, Round};
 
 /// Fences kept a topic; between the oldest and the newest, every other one goes. An older fence than necessary is
 /// still right: E only stays further back.
@@ -28,10 +28,10 @@ impl Topic {
         if self.partitions.is_empty() {
             return;
         }
-        let replaying = self
-            .partitions
-            .values()
-            .any(|p| matches!(p.stage, Stage::Replaying(None)));
+        let now_ms = cx.now.mono_ms;
+        let replaying = self.partitions.values().any(|p| {
+            matches!(p.stage, Stage::Replaying(None)) && now_ms >= p.former_owner_until_ms
+        });
         let wanted = replaying || self.moved || self.has_early() || !self.overflow.is_empty();
         let every = if replaying {
             FENCE_EVERY_MS_REPLAYING
@@ -63,10 +63,11 @@ impl Topic {
         self.moved = true;
     }
 
-    pub fn on_fence(&mut self, round: Round, answer: Result<Fence, AskError>, cx: &mut Cx<'_>) {
-        if self.fence_asked.is_none_or(|(asked, _)| asked != round) {
-            return;
-        }
+    pub fn on_fence(&mut self, round: Round, answer: &Result<Fence, AskError>, cx: &mut Cx<'_>) {
+        let asked_ms = match self.fence_asked {
+            Some((asked, at)) if asked == round => at.mono_ms,
+            _ => return,
+        };
         self.fence_asked = None;
         let fence = match answer {
             Ok(fence) if fence.source_ends.iter().all(|(_, end)| *end >= 0) => fence,
@@ -77,9 +78,14 @@ impl Topic {
         };
         for p in self.partitions.values_mut() {
             // What was submitted when it was ours before has to be in the log first, if it ever will be.
-            let settled = self.publishing.values().all(|s| s.partition != p.number)
+            let ours = self.publishing.values().map(|s| s.partition);
+            let settled = ours
+                .chain(self.reports_out.iter().copied())
+                .all(|n| n != p.number)
                 || !Guard::ReportsBeforeRebuild.holds();
-            if p.stage == Stage::Replaying(None) && settled {
+            // And what its former owner submitted.
+            let theirs = asked_ms >= p.former_owner_until_ms || !Guard::FormerOwner.holds();
+            if p.stage == Stage::Replaying(None) && settled && theirs {
                 let end = fence.source_ends.iter().find(|(n, _)| *n == p.number);
                 if let Some((_, end)) = end {
                     let end = if Guard::SourceCaughtUp.holds() {
@@ -92,7 +98,7 @@ impl Topic {
             }
         }
         self.drop_orphans(Some((round, &fence.source_ends)), cx);
-        self.fences.push_back(fence);
+        self.fences.push_back(fence.clone());
         if self.fences.len() > FENCES_MAX {
             let mut index = 0;
             let last = self.fences.len() - 1;
@@ -131,22 +137,32 @@ impl Topic {
             if let Some(overflow) = self.overflow.get(n) {
                 e = e.min(*overflow);
             }
+            if Guard::CommittedE.holds() {
+                // Whatever holds it back was not needed when that was committed, and L has not gone back since.
+                e = e.max(offset_in(&p.committed_acks, *n));
+            }
             es.push((*n, e));
         }
         Some((low, es))
     }
 
-    /// Orders commits of what has moved since the last.
-    pub fn commit(&mut self, acks: &AckTopic, cx: &mut Cx<'_>) {
-        let mut orders = Vec::new();
-        let numbers: Vec<i32> = self.partitions.keys().copied().collect();
-        for number in numbers {
+    /// Orders commits of what has moved since the last, and of what is to be `renewed`.
+    pub fn commit_orders(
+        &mut self,
+        acks: &AckTopic,
+        now: Now,
+        renewed: impl Fn(&Partition) -> bool,
+        orders: &mut Vec<CommitOrder>,
+    ) {
+        let mut next = self.partition_behind(None);
+        while let Some(number) = next {
+            next = self.partition_behind(Some(number));
             let Some(p) = self.partitions.get_mut(&number) else {
                 continue;
             };
             if p.low() != p.low_last {
                 p.low_last = p.low();
-                p.low_moved = cx.now;
+                p.low_moved = now;
             }
             let low = p.low();
             p.pins.low_is(low);
@@ -163,7 +179,7 @@ impl Topic {
             let Some(mark) = self.low_water(p, acks) else {
                 continue;
             };
-            if p.committed.as_ref() == Some(&mark) {
+            if p.committed.as_ref() == Some(&mark) && !renewed(p) {
                 continue;
             }
             orders.push(CommitOrder {
@@ -174,10 +190,8 @@ impl Topic {
             });
             if let Some(p) = self.partitions.get_mut(&number) {
                 p.commit_in_flight = Some(mark);
+                p.commit_tried_ms = now.mono_ms;
             }
-        }
-        if !orders.is_empty() {
-            cx.effects.push(Effect::Commit(orders));
         }
     }
 }
@@ -188,8 +202,10 @@ fn source_end(fence: &Fence, partition: i32) -> i64 {
 }
 
 pub(super) fn offset_in(offsets: &[(i32, i64)], partition: i32) -> i64 {
-    offsets
-        .iter()
-        .find(|(n, _)| *n == partition)
+    // Mostly all partitions are there, in order.
+    let guess = usize::try_from(partition).ok().and_then(|n| offsets.get(n));
+    guess
+        .filter(|(n, _)| *n == partition)
+        .or_else(|| offsets.iter().find(|(n, _)| *n == partition))
         .map_or(0, |(_, offset)| *offset)
 }

@@ -8,6 +8,11 @@
 //! Dependency direction (held by a test): nothing in here sees serde, rdkafka, sled, tokio or axum.
 
 mod ack_topic;
+mod bits;
+mod block_ids;
+mod block_image;
+mod body;
+mod briefs;
 mod checkpoint;
 mod coordinator;
 mod detail;
@@ -18,17 +23,23 @@ mod firing;
 pub mod guards;
 pub mod image;
 mod labels;
+mod lease;
 mod lost;
 mod low_water;
+mod offset_hash;
+mod operator;
+mod pages;
 mod partition;
 mod pins;
 pub mod policy;
 mod query;
+mod rebuild;
 pub mod record;
 mod reports;
 mod schedule;
 mod settled;
 mod slots;
+mod stages;
 mod topic;
 pub mod types;
 mod verdicts;

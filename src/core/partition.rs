@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::detail::{Detail, Phase};
 use super::early::EarlyByOffset;
 use super::guards::Guard;
-use super::image::BLOCK_OFFSETS;
+use super::offset_hash::ByOffset;
 use super::pins::{IN_FLIGHT, Pins};
-use super::slots::{Mark, Slot, Slots};
+use super::slots::{Mark, Slot, Slots, split};
 use super::types::{LogPosition, Now};
 use super::view::{Frozen, State};
 
@@ -55,7 +55,7 @@ pub(super) struct Partition {
     /// By origin.
     pub details: BTreeMap<i64, Detail>,
     /// Any delivery's offset of a detail, to its origin.
-    pub by_offset: HashMap<i64, i64>,
+    pub by_offset: HashMap<i64, i64, ByOffset>,
     /// (deadline, origin) of details.
     pub due: BTreeSet<(i64, i64)>,
     /// First deliveries come due in order.
@@ -64,10 +64,21 @@ pub(super) struct Partition {
     pub pins: Pins,
     /// A fence that held when we began: (L, E).
     pub base: (i64, Vec<(i32, i64)>),
+    /// The E that is committed: no lower one is ever needed again, and what lies before it may be gone.
+    pub committed_acks: Vec<(i32, i64)>,
     /// From where the ACKs are to be read again: E, or where the checkpoint had them applied.
     pub replay_from: Vec<(i32, i64)>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     pub commit_in_flight: Option<(i64, Vec<(i32, i64)>)>,
+    pub commit_tried_ms: u64,
+    /// Since when commits fail.
+    pub commit_fails: Option<Now>,
+    /// When the last commit that succeeded was sent.
+    pub leased_from: Option<u64>,
+    /// The lease has lapsed, and the producer's queue was purged for it.
+    pub purged: bool,
+    /// Until then, what its former owner submitted may still land.
+    pub former_owner_until_ms: u64,
     pub paused: bool,
     /// Publications up to this number were submitted before it was ours (again).
     pub sequence_before: u64,
@@ -78,6 +89,8 @@ pub(super) struct Partition {
     pub dirty: BTreeSet<i64>,
     pub gone: BTreeSet<i64>,
     pub replace_image: bool,
+    /// What the store keeps has its times as of then, ms since the epoch: that of the last image as a whole.
+    pub image_wall_ms: i64,
 }
 
 impl Partition {
@@ -91,7 +104,7 @@ impl Partition {
             lost: Vec::new(),
             slots: Slots::default(),
             details: BTreeMap::new(),
-            by_offset: HashMap::new(),
+            by_offset: HashMap::default(),
             due: BTreeSet::new(),
             spans: VecDeque::from([Span {
                 from: i64::MIN,
@@ -101,9 +114,15 @@ impl Partition {
             early: EarlyByOffset::default(),
             pins: Pins::default(),
             base: (from, Vec::new()),
+            committed_acks: Vec::new(),
             replay_from: Vec::new(),
             committed: None,
             commit_in_flight: None,
+            commit_tried_ms: 0,
+            commit_fails: None,
+            leased_from: None,
+            purged: false,
+            former_owner_until_ms: 0,
             paused: false,
             sequence_before: 0,
             low_moved: now,
@@ -112,6 +131,7 @@ impl Partition {
             dirty: BTreeSet::new(),
             gone: BTreeSet::new(),
             replace_image: true,
+            image_wall_ms: now.wall_ms,
         }
     }
 
@@ -153,14 +173,14 @@ impl Partition {
     }
 
     /// The position moved on; blocks that it left may go.
+    #[inline]
     pub fn set_applied(&mut self, to: i64) {
         if to <= self.applied {
             return;
         }
-        let block = |offset: i64| offset - offset.rem_euclid(BLOCK_OFFSETS);
-        let left = block(self.applied.max(0));
+        let left = split(self.applied.max(0)).0;
         self.applied = to;
-        if block(to) != left {
+        if split(to).0 != left {
             self.slots.head_left(left);
         }
     }
@@ -222,7 +242,8 @@ impl Partition {
     }
 
     /// Puts a first delivery into its slot; the cursors must not have passed it.
-    pub fn put_first(&mut self, offset: i64, slot: Slot, id: Option<Box<str>>) {
+    #[inline]
+    pub fn put_first(&mut self, offset: i64, slot: Slot, id: Option<&str>) {
         self.slots.put(offset, slot, id);
         if let Some(span) = self.spans.iter_mut().rev().find(|s| s.from <= offset)
             && span.cursor > offset
@@ -342,6 +363,14 @@ impl Partition {
             .get(offset)
             .filter(|slot| slot.mark == Mark::First)
             .map(|_| offset)
+    }
+
+    /// The label of an unsettled message.
+    pub fn id_of(&self, origin: i64) -> Option<&str> {
+        match self.details.get(&origin) {
+            Some(detail) => detail.id.as_deref(),
+            None => self.slots.id(origin),
+        }
     }
 
     pub fn at(&self, offset: i64) -> LogPosition {

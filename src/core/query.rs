@@ -9,12 +9,9 @@ use super::slots::Mark;
 use super::topic::{Topic, wall_of};
 use super::types::{LogPosition, MsgRef, Now, TopicIx};
 use super::view::{
-    AttemptView, Cursor, Frozen, FrozenWhy, Lookup, MessageDetail, MessageFilter, MessagePage,
-    MessageView, PartitionView, Progress, ShownCause, State, TopicView, UnmatchedAck,
+    AttemptView, Frozen, FrozenWhy, Lookup, MessageDetail, MessageView, PartitionView, Progress,
+    ShownCause, State, TopicView, UnmatchedAck,
 };
-
-/// Entries that one call of `messages` may look at before it hands back a page as it is, with a cursor.
-const SCAN_BUDGET: usize = 50_000;
 
 impl Topic {
     pub fn detail_view(&self, partition: i32, d: &Detail, now: Now) -> MessageDetail {
@@ -81,7 +78,7 @@ impl Topic {
         }
     }
 
-    fn first_view(
+    pub(super) fn first_view(
         &self,
         p: &Partition,
         offset: i64,
@@ -165,7 +162,7 @@ impl Topic {
                     None => Lookup::Settled,
                 }
             }
-            Err(Lookup::Settled) => match self.settled.find_brief(at) {
+            Err(Lookup::Settled) => match self.settled.uneventful.find(at) {
                 Some(brief) => {
                     Lookup::Found(Box::new(brief.detail(self.ix, self.policy.max_attempts)))
                 }
@@ -173,6 +170,11 @@ impl Topic {
             },
             Err(other) => other,
         }
+    }
+
+    /// It is there, and none of its partitions is ours.
+    fn is_all_elsewhere(&self) -> bool {
+        self.partitions.is_empty() && self.source_missing.is_none()
     }
 
     /// All that waits is timed anew, by the policy in force.
@@ -219,73 +221,46 @@ impl Topic {
             }
         }
     }
-
-    /// Unsettled messages of one partition behind (or, backwards, before) `origin`, in the order of their origins.
-    fn unsettled_from<'a>(
-        &'a self,
-        p: &'a Partition,
-        origin: Option<i64>,
-        newest_first: bool,
-        now: Now,
-    ) -> Box<dyn Iterator<Item = MessageView> + 'a> {
-        let firsts: Box<dyn Iterator<Item = (i64, MessageView)> + 'a> = if newest_first {
-            let mut at = origin.unwrap_or(i64::MAX);
-            Box::new(std::iter::from_fn(move || {
-                loop {
-                    let (offset, slot) = p.slots.previous(at)?;
-                    at = offset;
-                    if slot.mark == Mark::First {
-                        return Some((
-                            offset,
-                            self.first_view(p, offset, slot.seen_ms, slot.len, now),
-                        ));
-                    }
-                }
-            }))
-        } else {
-            let mut at = origin.map_or(i64::MIN, |o| o + 1);
-            Box::new(std::iter::from_fn(move || {
-                let (offset, slot) = p.slots.next_first(at, i64::MAX)?;
-                at = offset + 1;
-                Some((
-                    offset,
-                    self.first_view(p, offset, slot.seen_ms, slot.len, now),
-                ))
-            }))
-        };
-        let view = move |(origin, d): (&i64, &Detail)| {
-            (!d.is_settled()).then(|| (*origin, self.detail_view(p.number, d, now).message))
-        };
-        let details: Box<dyn Iterator<Item = (i64, MessageView)> + 'a> = if newest_first {
-            let end = origin.unwrap_or(i64::MAX);
-            Box::new(p.details.range(..end).rev().filter_map(view))
-        } else {
-            let start = origin.map_or(i64::MIN, |o| o + 1);
-            Box::new(p.details.range(start..).filter_map(view))
-        };
-        let (mut firsts, mut details) = (firsts.peekable(), details.peekable());
-        Box::new(std::iter::from_fn(move || {
-            let first_next = match (firsts.peek(), details.peek()) {
-                (Some((a, _)), Some((b, _))) => (a < b) != newest_first,
-                (Some(_), None) => true,
-                (None, _) => false,
-            };
-            let next = if first_next {
-                firsts.next()
-            } else {
-                details.next()
-            };
-            next.map(|(_, view)| view)
-        }))
-    }
 }
 
 impl Coordinator {
     #[must_use]
     pub fn lookup(&self, topic: TopicIx, at: LogPosition, now: Now) -> Lookup {
+        let found = self
+            .topics
+            .get(usize::from(topic.0))
+            .map_or(Lookup::NoSuchPartition, |t| t.lookup(at, now));
+        match found {
+            Lookup::NoSuchPartition if self.is_rebuilt_beside(topic, at.partition) => {
+                Lookup::Rebuilding
+            }
+            Lookup::NoSuchPartition if self.is_elsewhere(topic, at.partition) => Lookup::Elsewhere,
+            found => found,
+        }
+    }
+
+    fn is_elsewhere(&self, topic: TopicIx, partition: i32) -> bool {
         self.topics
             .get(usize::from(topic.0))
-            .map_or(Lookup::NoSuchPartition, |t| t.lookup(at, now))
+            .is_some_and(|t| t.is_all_elsewhere() || self.elsewhere(t).contains(&partition))
+    }
+
+    /// Partitions that are there, as far as we know, and not ours.
+    fn elsewhere(&self, t: &Topic) -> Vec<i32> {
+        let ends = t.fences.back().map_or(&[][..], |f| &f.source_ends);
+        let ours = |n: &i32| t.partitions.contains_key(n) || self.is_rebuilt_beside(t.ix, *n);
+        let there = ends.iter().map(|(n, _)| *n);
+        there.filter(|n| !ours(n)).collect()
+    }
+
+    /// Whether another instance tracks partitions of one of these topics.
+    #[must_use]
+    pub fn is_partial(&self, topic: Option<TopicIx>) -> bool {
+        let mut asked = self
+            .topics
+            .iter()
+            .filter(|t| topic.is_none_or(|ix| ix == t.ix));
+        asked.any(|t| t.is_all_elsewhere() || !self.elsewhere(t).is_empty())
     }
 
     /// Where the newest copy of a message lies that can be fetched: offset, length, digest.
@@ -297,113 +272,6 @@ impl Coordinator {
         match p.details.get(&origin) {
             Some(d) => Some((d.anchor, d.len, d.digest)),
             None => p.slots.get(origin).map(|s| (origin, s.len, s.digest)),
-        }
-    }
-
-    /// A page of messages, oldest (or newest) first by when they were seen; ties by topic, partition, offset.
-    #[must_use]
-    pub fn messages(&self, filter: &MessageFilter, now: Now) -> MessagePage {
-        let unsettled = filter.states.is_empty() || filter.states.iter().any(|s| !s.is_settled());
-        let settled = filter.states.iter().any(|s| s.is_settled());
-        let mut page = MessagePage::default();
-        let mut budget = SCAN_BUDGET;
-        let shelf = filter.cursor.map_or(0, |c| c.shelf);
-        if unsettled && shelf == 0 {
-            self.page_unsettled(filter, now, &mut page, &mut budget);
-            if page.next.is_some() || page.messages.len() >= filter.limit {
-                return page;
-            }
-        }
-        if settled {
-            self.page_settled(filter, &mut page, &mut budget);
-        }
-        page
-    }
-
-    fn topics_of<'a>(&'a self, filter: &'a MessageFilter) -> impl Iterator<Item = &'a Topic> {
-        self.topics
-            .iter()
-            .filter(|t| filter.topic.is_none_or(|ix| ix == t.ix))
-    }
-
-    fn page_unsettled(
-        &self,
-        filter: &MessageFilter,
-        now: Now,
-        page: &mut MessagePage,
-        budget: &mut usize,
-    ) {
-        let cursor = filter.cursor.filter(|c| c.shelf == 0);
-        let newest = filter.newest_first;
-        let mut lanes: Vec<_> = self
-            .topics_of(filter)
-            .flat_map(|t| t.partitions.values().map(move |p| (t, p)))
-            .map(|(t, p)| {
-                let from = cursor.and_then(|c| lane_start(t, p, c, newest, now));
-                t.unsettled_from(p, from, newest, now).peekable()
-            })
-            .collect();
-        loop {
-            let best = lanes
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(i, lane)| lane.peek().map(|m| (order_key(m), i)));
-            let Some((_, lane)) = (if newest { best.max() } else { best.min() }) else {
-                return;
-            };
-            let Some(message) = lanes[lane].next() else {
-                return;
-            };
-            let at = Cursor {
-                seen_wall_ms: message.seen_wall_ms,
-                topic: message.topic,
-                partition: message.position.partition,
-                origin: message.position.offset,
-                shelf: 0,
-            };
-            if matches(filter, &message, now) {
-                page.messages.push(message);
-            }
-            *budget = budget.saturating_sub(1);
-            if page.messages.len() >= filter.limit || *budget == 0 {
-                page.next = Some(at);
-                return;
-            }
-        }
-    }
-
-    /// Settled ones: newest settled first, whatever the order asked for the unsettled; a cursor counts them.
-    fn page_settled(&self, filter: &MessageFilter, page: &mut MessagePage, budget: &mut usize) {
-        let skip = filter
-            .cursor
-            .filter(|c| c.shelf == 1)
-            .map_or(0, |c| usize::try_from(c.origin).unwrap_or(0));
-        let all = self.topics_of(filter).flat_map(|t| {
-            let max = t.policy.max_attempts;
-            let eventful = t
-                .settled
-                .eventful
-                .iter()
-                .rev()
-                .map(|(_, d)| d.message.clone());
-            let brief = t.settled.uneventful.iter().rev();
-            eventful.chain(brief.map(move |b| b.view(t.ix, max)))
-        });
-        for (i, message) in all.enumerate().skip(skip) {
-            if matches(filter, &message, Now::default()) {
-                page.messages.push(message);
-            }
-            *budget = budget.saturating_sub(1);
-            if page.messages.len() >= filter.limit || *budget == 0 {
-                page.next = Some(Cursor {
-                    seen_wall_ms: 0,
-                    topic: filter.topic.unwrap_or(TopicIx(0)),
-                    partition: 0,
-                    origin: i as i64 + 1,
-                    shelf: 1,
-                });
-                return;
-            }
         }
     }
 
@@ -460,6 +328,7 @@ impl Coordinator {
             counters: t.counters.clone(),
             retries_per_second: window as f64 / 60.0,
             recovering: self.recovering_topic(t),
+            elsewhere: self.elsewhere(t),
             partitions: t
                 .partitions
                 .values()
@@ -515,6 +384,7 @@ impl Coordinator {
                 cure: format!("POST /api/v1/topics/{}/resume", t.settings.name).into(),
             });
         }
+        frozen.extend(t.lapsed(now, self.limits.lease_ms));
         frozen.extend(t.refused_dead_letter.clone());
         frozen.extend(t.refused_copy.clone());
         if let Some(since) = acks.waiting_since
@@ -588,75 +458,4 @@ impl Coordinator {
         all.truncate(limit);
         all
     }
-}
-
-fn order_key(m: &MessageView) -> (i64, u16, i32, i64) {
-    (
-        m.seen_wall_ms,
-        m.topic.0,
-        m.position.partition,
-        m.position.offset,
-    )
-}
-
-/// Where a lane goes on behind the cursor: pages are ordered by time, so each partition has its own place.
-fn lane_start(t: &Topic, p: &Partition, c: Cursor, newest: bool, now: Now) -> Option<i64> {
-    if (t.ix, p.number) == (c.topic, c.partition) {
-        return Some(c.origin);
-    }
-    // By the clock of now, when the cursor's message was seen; times in a partition ascend with the offsets.
-    let ago = now.wall_ms.saturating_sub(c.seen_wall_ms);
-    let seen_ms = (now.mono_ms as i64).saturating_sub(ago);
-    let tie = (t.ix.0, p.number) < (c.topic.0, c.partition);
-    let passed = |seen: i64| match newest {
-        false => seen < seen_ms || (seen == seen_ms && tie),
-        true => seen > seen_ms || (seen == seen_ms && !tie),
-    };
-    let (mut low, mut high) = (p.start.min(p.low()), p.applied);
-    if newest {
-        // The lowest origin that was shown already.
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match seen_at_or_after(p, middle) {
-                Some(seen) if !passed(seen) => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        return Some(high);
-    }
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match seen_at_or_after(p, middle) {
-            Some(seen) if passed(seen) => low = middle + 1,
-            _ => high = middle,
-        }
-    }
-    Some(low - 1)
-}
-
-fn seen_at_or_after(p: &Partition, offset: i64) -> Option<i64> {
-    let first = p
-        .slots
-        .next_first(offset, i64::MAX)
-        .map(|(o, s)| (o, s.seen_ms));
-    let detail = p
-        .details
-        .range(offset..)
-        .find(|(_, d)| !d.is_settled())
-        .map(|(o, d)| (*o, d.seen_ms));
-    first.into_iter().chain(detail).min().map(|(_, seen)| seen)
-}
-
-fn matches(filter: &MessageFilter, m: &MessageView, now: Now) -> bool {
-    let states = filter.states.is_empty() || filter.states.contains(&m.state);
-    let id = filter
-        .id
-        .as_deref()
-        .is_none_or(|id| m.id.as_deref() == Some(id));
-    let age = filter.older_than_ms.is_none_or(|ms| m.age_ms >= ms);
-    let due = filter.due_within_ms.is_none_or(|ms| {
-        m.deadline_wall_ms
-            .is_some_and(|at| at <= now.wall_ms + i64::try_from(ms).unwrap_or(i64::MAX))
-    });
-    states && id && age && due && m.attempt >= filter.min_attempt
 }

@@ -2,60 +2,15 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::types::{LogPosition, TopicIx};
-use super::view::{AttemptView, MessageDetail, MessageView, State};
-
-/// A message that was acknowledged on its first delivery.
-#[derive(Debug, Clone)]
-pub(super) struct Brief {
-    pub at: LogPosition,
-    pub id: Option<Box<str>>,
-    pub seen_wall_ms: i64,
-    pub settled_wall_ms: i64,
-    pub size_bytes: u32,
-    pub state: State,
-}
-
-impl Brief {
-    pub fn view(&self, topic: TopicIx, max_attempts: u32) -> MessageView {
-        MessageView {
-            topic,
-            position: self.at,
-            id: self.id.clone(),
-            state: self.state,
-            attempt: 1,
-            max_attempts,
-            seen_wall_ms: self.seen_wall_ms,
-            deadline_wall_ms: None,
-            age_ms: u64::try_from(self.settled_wall_ms - self.seen_wall_ms).unwrap_or(0),
-            newest_delivery: self.at.offset,
-            cause: None,
-            reason: None,
-            size_bytes: self.size_bytes,
-            late_ack: false,
-            settled_wall_ms: Some(self.settled_wall_ms),
-        }
-    }
-
-    pub fn detail(&self, topic: TopicIx, max_attempts: u32) -> MessageDetail {
-        MessageDetail {
-            message: self.view(topic, max_attempts),
-            attempts: vec![AttemptView {
-                attempt: 1,
-                offset: self.at.offset,
-                at_wall_ms: self.seen_wall_ms,
-                cause: None,
-                outcome: self.state.as_str(),
-            }],
-        }
-    }
-}
+use super::briefs::{Brief, Briefs};
+use super::types::LogPosition;
+use super::view::MessageDetail;
 
 /// The settled shelf of one topic.
 pub(super) struct Settled {
     max: usize,
     retention_ms: i64,
-    pub uneventful: VecDeque<Brief>,
+    pub uneventful: Briefs,
     /// Each with the offsets by which it is found.
     pub eventful: VecDeque<(u64, MessageDetail)>,
     by_delivery: HashMap<LogPosition, u64>,
@@ -67,19 +22,20 @@ impl Settled {
         Self {
             max,
             retention_ms: i64::try_from(retention_ms).unwrap_or(i64::MAX),
-            uneventful: VecDeque::new(),
+            uneventful: Briefs::default(),
             eventful: VecDeque::new(),
             by_delivery: HashMap::new(),
             sequence: 0,
         }
     }
 
-    pub fn keep_brief(&mut self, brief: Brief) {
+    #[inline]
+    pub fn keep_brief(&mut self, brief: &Brief<'_>) {
         if self.max == 0 {
             return;
         }
         self.make_room();
-        self.uneventful.push_back(brief);
+        self.uneventful.push(brief);
     }
 
     pub fn keep(&mut self, detail: MessageDetail) {
@@ -98,6 +54,18 @@ impl Settled {
         self.eventful.push_back((self.sequence, detail));
     }
 
+    /// What the shelf of a rebuild holds.
+    pub fn absorb(&mut self, other: &mut Self) {
+        while let Some(brief) = other.uneventful.oldest() {
+            self.keep_brief(&brief);
+            other.uneventful.drop_oldest();
+        }
+        for (_, detail) in std::mem::take(&mut other.eventful) {
+            self.keep(detail);
+        }
+        other.by_delivery.clear();
+    }
+
     /// The topic is another one: its positions are of other messages.
     pub fn forget_all(&mut self) {
         *self = Self::new(self.max, u64::try_from(self.retention_ms).unwrap_or(0));
@@ -105,7 +73,7 @@ impl Settled {
 
     fn make_room(&mut self) {
         while self.uneventful.len() + self.eventful.len() >= self.max {
-            if self.uneventful.pop_front().is_none() {
+            if !self.uneventful.drop_oldest() {
                 self.drop_oldest_eventful();
             }
         }
@@ -128,9 +96,9 @@ impl Settled {
     /// Drops what is older than the retention; a bounded number a call.
     pub fn expire(&mut self, wall_ms: i64) {
         for _ in 0..10_000 {
-            match self.uneventful.front() {
+            match self.uneventful.oldest() {
                 Some(b) if wall_ms - b.settled_wall_ms > self.retention_ms => {
-                    self.uneventful.pop_front();
+                    self.uneventful.drop_oldest();
                 }
                 _ => break,
             }
@@ -160,10 +128,5 @@ impl Settled {
         let first = self.eventful.front()?.0;
         let index = usize::try_from(sequence.checked_sub(first)?).ok()?;
         self.eventful.get(index).map(|(_, detail)| detail)
-    }
-
-    /// Newest first: what is asked for is most often what just happened.
-    pub fn find_brief(&self, at: LogPosition) -> Option<&Brief> {
-        self.uneventful.iter().rev().find(|b| b.at == at)
     }
 }

@@ -1,18 +1,22 @@
-//! First deliveries that are outstanding, by dense offset: blocks of [`BLOCK_OFFSETS`] neighbours, struct of arrays.
+//! First deliveries that are outstanding, by dense offset: blocks of [`BLOCK_OFFSETS`] neighbours.
 //!
 //! What is acknowledged soon is never more than a few bytes in a block; a block without anything live is gone. A block
-//! in which only few survive shrinks to a sorted vector. Messages with a history live in `detail`; here they leave only
-//! a mark at their anchor, because the lowest mark is the low-water mark.
+//! that stays although few of it survive is packed ([`tidy`](Slots::tidy)). Messages with a history live in `detail`; here
+//! they leave only a mark at their anchor, because the lowest mark is the low-water mark.
 
 use std::collections::BTreeMap;
 
+use super::block_ids::{BlockIds, LentIds, SpareTexts};
+use super::body::{Body, Lent, Spare};
 use super::image::BLOCK_OFFSETS;
 
-const SLOTS: usize = BLOCK_OFFSETS as usize;
-/// A dense block with fewer live slots than this shrinks, once the log's head has left it: below it the vector is smaller.
-const SPARSE_BELOW: u16 = 64;
-/// Emptied dense blocks kept for the next ones, so that the steady state allocates nothing.
-const SPARE_BLOCKS_MAX: usize = 8;
+/// A block with fewer live slots than this is packed, once the log's head has left it: packed they take 24 bytes each,
+/// dense 16 with all the vacant ones.
+const PACK_BELOW: u16 = 512;
+/// One packed body of which less than this share of quarters is live is packed again.
+const LIVE_QUARTERS_MIN: usize = 3;
+/// Blocks that are found without asking the index, by the last bits of their number.
+const RECENT: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -31,127 +35,85 @@ pub(super) struct Slot {
     pub digest: u64,
 }
 
-const VACANT: u8 = 0;
-const FIRST: u8 = 1;
-const ANCHOR: u8 = 2;
-
-struct Dense {
-    seen_base_ms: i64,
-    marks: [u8; SLOTS],
-    seen_delta_ms: [u32; SLOTS],
-    len: [u32; SLOTS],
-    digest: [u64; SLOTS],
-}
-
-impl Dense {
-    fn boxed() -> Box<Self> {
-        Box::new(Self {
-            seen_base_ms: 0,
-            marks: [VACANT; SLOTS],
-            seen_delta_ms: [0; SLOTS],
-            len: [0; SLOTS],
-            digest: [0; SLOTS],
-        })
+impl Slot {
+    fn shifted(mut self, by_ms: i64) -> Self {
+        self.seen_ms = self.seen_ms.saturating_add(by_ms);
+        self
     }
-
-    fn slot(&self, i: usize) -> Option<Slot> {
-        let mark = mark_of(self.marks[i])?;
-        Some(Slot {
-            mark,
-            seen_ms: self.seen_base_ms + i64::from(self.seen_delta_ms[i]),
-            len: self.len[i],
-            digest: self.digest[i],
-        })
-    }
-
-    fn put(&mut self, i: usize, slot: Slot) {
-        self.marks[i] = byte_of(slot.mark);
-        // A time before the block's base counts as the base: a deadline can come later by that, never earlier.
-        let delta = slot.seen_ms.saturating_sub(self.seen_base_ms).max(0);
-        self.seen_delta_ms[i] = u32::try_from(delta).unwrap_or(u32::MAX);
-        self.len[i] = slot.len;
-        self.digest[i] = slot.digest;
-    }
-}
-
-const fn mark_of(byte: u8) -> Option<Mark> {
-    match byte {
-        FIRST => Some(Mark::First),
-        ANCHOR => Some(Mark::Anchor),
-        _ => None,
-    }
-}
-
-const fn byte_of(mark: Mark) -> u8 {
-    match mark {
-        Mark::First => FIRST,
-        Mark::Anchor => ANCHOR,
-    }
-}
-
-enum Body {
-    Dense(Box<Dense>),
-    /// Ascending by slot.
-    Sparse(Vec<(u16, Slot)>),
 }
 
 struct Block {
+    base: i64,
     body: Body,
+    ids: BlockIds,
+    /// What the body's times are behind the monotonic clock.
+    shift_ms: i64,
     live: u16,
-    /// No live slot below this one.
-    first_hint: u16,
-    /// Changed since the last checkpoint.
+    /// Changed since the last checkpoint, and in the list of those.
     dirty: bool,
     /// A checkpoint holds it.
     written: bool,
-    /// Labels of first deliveries whose id is not their position; an empty map owns no heap.
-    ids: BTreeMap<u16, Box<str>>,
+    /// Waits to be tidied.
+    untidy: bool,
 }
 
 impl Block {
     fn slot(&self, i: u16) -> Option<Slot> {
-        match &self.body {
-            Body::Dense(dense) => dense.slot(usize::from(i)),
-            Body::Sparse(slots) => slots
-                .binary_search_by_key(&i, |(at, _)| *at)
-                .ok()
-                .map(|at| slots[at].1),
-        }
+        Some(self.body.view().slot(i)?.shifted(self.shift_ms))
     }
 
-    /// The first live slot at or after `from`.
-    fn next(&self, from: u16) -> Option<(u16, Slot)> {
-        if self.live == 0 {
-            return None;
-        }
-        let from = from.max(self.first_hint);
-        match &self.body {
-            Body::Dense(dense) => {
-                let at = usize::from(from);
-                let found = dense.marks.get(at..)?.iter().position(|m| *m != VACANT)? + at;
-                Some((found as u16, dense.slot(found)?))
-            }
-            Body::Sparse(slots) => {
-                let at = slots.partition_point(|(i, _)| *i < from);
-                slots.get(at).copied()
-            }
-        }
+    fn placed(&self, found: Option<(u16, Slot)>) -> Option<(i64, Slot)> {
+        let (i, slot) = found?;
+        Some((self.base + i64::from(i), slot.shifted(self.shift_ms)))
     }
 }
 
 /// The slots of one partition.
-#[derive(Default)]
 pub(super) struct Slots {
-    blocks: BTreeMap<i64, Block>,
-    spare: Vec<Box<Dense>>,
+    /// By base: the place in `blocks`.
+    index: BTreeMap<i64, u32>,
+    blocks: Vec<Block>,
+    vacant: Vec<u32>,
+    recent: [(i64, u32); RECENT],
+    spare: Spare,
+    spare_texts: SpareTexts,
     /// Bases of blocks that a checkpoint holds and that are gone since.
     gone: Vec<i64>,
+    /// Places of blocks that changed since the last checkpoint; some may be vacant, or be there twice.
+    dirty: Vec<u32>,
+    /// The same of blocks that wait to be tidied.
+    untidy: Vec<u32>,
     live: u64,
 }
 
-const fn split(offset: i64) -> (i64, u16) {
-    let slot = offset.rem_euclid(BLOCK_OFFSETS);
+/// No block begins there.
+const NO_BASE: i64 = 1;
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            index: BTreeMap::new(),
+            blocks: Vec::new(),
+            vacant: Vec::new(),
+            recent: [(NO_BASE, 0); RECENT],
+            spare: Vec::new(),
+            spare_texts: Vec::new(),
+            gone: Vec::new(),
+            dirty: Vec::new(),
+            untidy: Vec::new(),
+            live: 0,
+        }
+    }
+}
+
+/// The block's base, and the slot in it.
+pub(super) const fn split(offset: i64) -> (i64, u16) {
+    let slot = offset & (BLOCK_OFFSETS - 1);
     (offset - slot, slot as u16)
+}
+
+const fn recent_at(base: i64) -> usize {
+    (base / BLOCK_OFFSETS) as usize % RECENT
 }
 
 impl Slots {
@@ -160,114 +122,199 @@ impl Slots {
         self.live
     }
 
-    pub fn get(&self, offset: i64) -> Option<Slot> {
-        let (base, i) = split(offset);
-        self.blocks.get(&base)?.slot(i)
+    fn block(&self, base: i64) -> Option<&Block> {
+        let recent = self.recent[recent_at(base)];
+        let at = if recent.0 == base {
+            recent.1
+        } else {
+            *self.index.get(&base)?
+        };
+        self.blocks.get(at as usize)
     }
 
+    /// Where the block is; the next question for it is quick.
+    #[inline]
+    fn find(&mut self, base: i64) -> Option<u32> {
+        let recent = &mut self.recent[recent_at(base)];
+        if recent.0 == base {
+            return Some(recent.1);
+        }
+        let at = *self.index.get(&base)?;
+        *recent = (base, at);
+        Some(at)
+    }
+
+    pub fn get(&self, offset: i64) -> Option<Slot> {
+        let (base, i) = split(offset);
+        self.block(base)?.slot(i)
+    }
+
+    /// The label of the first delivery at `offset`.
     pub fn id(&self, offset: i64) -> Option<&str> {
         let (base, i) = split(offset);
-        self.blocks.get(&base)?.ids.get(&i).map(|id| &**id)
+        let block = self.block(base)?;
+        let slot = block.body.view().slot(i)?;
+        block.ids.get(i).filter(|_| slot.mark == Mark::First)
+    }
+
+    fn insert(&mut self, base: i64, block: Block) -> u32 {
+        let at = if let Some(at) = self.vacant.pop() {
+            self.blocks[at as usize] = block;
+            at
+        } else {
+            self.blocks.push(block);
+            // 2^32 blocks would be 64 TiB.
+            (self.blocks.len() - 1) as u32
+        };
+        self.index.insert(base, at);
+        self.recent[recent_at(base)] = (base, at);
+        at
     }
 
     /// Puts a slot; one that is there already is replaced.
-    pub fn put(&mut self, offset: i64, slot: Slot, id: Option<Box<str>>) {
+    #[inline]
+    pub fn put(&mut self, offset: i64, slot: Slot, id: Option<&str>) {
         let (base, i) = split(offset);
-        let spare = &mut self.spare;
-        let block = self.blocks.entry(base).or_insert_with(|| {
-            let mut dense = spare.pop().unwrap_or_else(Dense::boxed);
-            dense.seen_base_ms = slot.seen_ms;
-            Block {
-                body: Body::Dense(dense),
-                live: 0,
-                first_hint: 0,
-                dirty: false,
-                written: false,
-                ids: BTreeMap::new(),
+        let at = match self.find(base) {
+            Some(at) => at,
+            None => {
+                let body = Body::dense(slot.seen_ms, &mut self.spare);
+                self.insert(base, Block::new(base, body, 0))
             }
-        });
-        let was = block.slot(i);
-        match &mut block.body {
-            Body::Dense(dense) => dense.put(usize::from(i), slot),
-            Body::Sparse(slots) => match slots.binary_search_by_key(&i, |(at, _)| *at) {
-                Ok(at) => slots[at].1 = slot,
-                Err(at) => slots.insert(at, (i, slot)),
-            },
-        }
-        if was.is_none() {
+        };
+        let block = &mut self.blocks[at as usize];
+        if block.body.view().slot(i).is_none() {
             block.live += 1;
             self.live += 1;
-            if block.live == 1 || i < block.first_hint {
-                block.first_hint = i;
-            }
         }
-        block.dirty = true;
-        if let Some(id) = id {
-            block.ids.insert(i, id);
+        let shift_ms = block.shift_ms.saturating_neg();
+        block.body.put(i, slot.shifted(shift_ms), &mut self.spare);
+        block.ids.set(i, id, &mut self.spare_texts);
+        if !block.dirty {
+            block.dirty = true;
+            self.dirty.push(at);
         }
     }
 
-    /// Empties a slot. `head` is where the log is applied up to: blocks wholly below it shrink or go.
-    pub fn clear(&mut self, offset: i64, head: i64) -> Option<(Slot, Option<Box<str>>)> {
+    /// Empties a slot. `head` is where the log is applied up to: blocks wholly below it go when they are empty.
+    pub fn clear(&mut self, offset: i64, head: i64) -> Option<Slot> {
+        self.clear_if(offset, head, |_| true, |slot, _| slot)
+    }
+
+    /// Empties the slot of a first delivery; `taken` is told of it, and of its label.
+    #[inline]
+    pub fn take_first<R>(
+        &mut self,
+        offset: i64,
+        head: i64,
+        taken: impl FnOnce(Slot, Option<&str>) -> R,
+    ) -> Option<R> {
+        self.clear_if(offset, head, |mark| mark == Mark::First, taken)
+    }
+
+    #[inline]
+    fn clear_if<R>(
+        &mut self,
+        offset: i64,
+        head: i64,
+        wanted: impl FnOnce(Mark) -> bool,
+        taken: impl FnOnce(Slot, Option<&str>) -> R,
+    ) -> Option<R> {
         let (base, i) = split(offset);
-        let block = self.blocks.get_mut(&base)?;
+        let at = self.find(base)?;
+        let block = &mut self.blocks[at as usize];
         let slot = block.slot(i)?;
-        match &mut block.body {
-            Body::Dense(dense) => dense.marks[usize::from(i)] = VACANT,
-            Body::Sparse(slots) => slots.retain(|(at, _)| *at != i),
+        if !wanted(slot.mark) {
+            return None;
         }
-        let id = block.ids.remove(&i);
+        let result = taken(slot, block.ids.get(i));
+        block.body.clear(i, &mut self.spare);
         block.live -= 1;
         self.live -= 1;
-        block.dirty = true;
-        if block.live == 0 {
-            if base + BLOCK_OFFSETS <= head {
-                self.remove(base);
-            }
-        } else {
-            if i == block.first_hint {
-                block.first_hint = block.next(i).map_or(i, |(at, _)| at);
-            }
-            if block.live < SPARSE_BELOW && base + BLOCK_OFFSETS <= head {
-                Self::shrink(block, &mut self.spare);
-            }
+        if !block.dirty {
+            block.dirty = true;
+            self.dirty.push(at);
         }
-        Some((slot, id))
+        if base + BLOCK_OFFSETS <= head {
+            self.left_behind(at);
+        }
+        Some(result)
     }
 
     /// The head left the block at `base`: what can go, goes.
     pub fn head_left(&mut self, base: i64) {
-        let Some(block) = self.blocks.get_mut(&base) else {
-            return;
-        };
-        if block.live == 0 {
-            self.remove(base);
-        } else if block.live < SPARSE_BELOW {
-            Self::shrink(block, &mut self.spare);
+        if let Some(at) = self.find(base) {
+            if let Some(block) = self.blocks.get_mut(at as usize)
+                && block.live > 0
+                && !block.untidy
+            {
+                block.untidy = true;
+                self.untidy.push(at);
+            }
+            self.left_behind(at);
         }
     }
 
-    fn shrink(block: &mut Block, spare: &mut Vec<Box<Dense>>) {
-        let Body::Dense(dense) = &block.body else {
-            return;
-        };
-        let slots = (0..SLOTS)
-            .filter_map(|i| dense.slot(i).map(|slot| (i as u16, slot)))
-            .collect();
-        if let Body::Dense(dense) = std::mem::replace(&mut block.body, Body::Sparse(slots)) {
-            recycle(dense, spare);
+    /// A block that the head has left, and that has become smaller.
+    #[inline]
+    fn left_behind(&mut self, at: u32) {
+        let block = &mut self.blocks[at as usize];
+        let live = usize::from(block.live);
+        if live == 0 {
+            let base = block.base;
+            self.remove(base);
+        } else if !block.untidy
+            && block.live < PACK_BELOW
+            && 4 * live < LIVE_QUARTERS_MIN * block.body.room()
+        {
+            block.untidy = true;
+            self.untidy.push(at);
+        }
+    }
+
+    /// Packs blocks that have stayed although much of them is gone: at most `budget`, the rest at the next call. Not done
+    /// at once, because most blocks of which little is left are about to go.
+    pub fn tidy(&mut self, head: i64, mut budget: usize) {
+        while budget > 0
+            && let Some(at) = self.untidy.pop()
+        {
+            let block = &mut self.blocks[at as usize];
+            if !std::mem::take(&mut block.untidy) || block.live == 0 {
+                continue;
+            }
+            budget -= 1;
+            block.ids.tidy(block.body.view(), block.live);
+            let live = usize::from(block.live);
+            if block.base + BLOCK_OFFSETS <= head
+                && block.live < PACK_BELOW
+                && 4 * live < LIVE_QUARTERS_MIN * block.body.room()
+            {
+                block.body.pack(block.live, &mut self.spare);
+            }
         }
     }
 
     fn remove(&mut self, base: i64) {
-        if let Some(block) = self.blocks.remove(&base) {
-            if block.written {
-                self.gone.push(base);
-            }
-            if let Body::Dense(dense) = block.body {
-                recycle(dense, &mut self.spare);
-            }
+        let Some(at) = self.index.remove(&base) else {
+            return;
+        };
+        let recent = &mut self.recent[recent_at(base)];
+        if recent.0 == base {
+            recent.0 = NO_BASE;
         }
+        let nothing = Block::new(base, Body::Packed(Vec::new()), 0);
+        let block = std::mem::replace(&mut self.blocks[at as usize], nothing);
+        self.vacant.push(at);
+        if block.written {
+            self.gone.push(base);
+        }
+        block.body.recycle(&mut self.spare);
+        block.ids.recycle(&mut self.spare_texts);
+    }
+
+    fn blocks_from(&self, base: i64) -> impl Iterator<Item = &Block> {
+        let places = self.index.range(base..);
+        places.filter_map(|(_, at)| self.blocks.get(*at as usize))
     }
 
     /// The lowest live slot.
@@ -277,160 +324,147 @@ impl Slots {
 
     /// The first live slot at or after `offset`.
     pub fn next(&self, offset: i64) -> Option<(i64, Slot)> {
-        let start = if offset == i64::MIN {
-            offset
-        } else {
-            split(offset).0
-        };
-        self.blocks.range(start..).find_map(|(base, block)| {
-            let from = if *base < offset { split(offset).1 } else { 0 };
-            block
-                .next(from)
-                .map(|(i, slot)| (base + i64::from(i), slot))
+        let (start, i) = split(offset);
+        self.blocks_from(start).find_map(|block| {
+            let from = if block.base == start { i } else { 0 };
+            block.placed(block.body.view().next(from))
         })
     }
 
     /// The last live slot before `offset`.
     pub fn previous(&self, offset: i64) -> Option<(i64, Slot)> {
-        self.blocks.range(..offset).rev().find_map(|(base, block)| {
-            let below = (offset - base).min(BLOCK_OFFSETS) as u16;
-            (0..below)
-                .rev()
-                .find_map(|i| block.slot(i).map(|slot| (base + i64::from(i), slot)))
+        let places = self.index.range(..offset).rev();
+        let mut blocks = places.filter_map(|(_, at)| self.blocks.get(*at as usize));
+        blocks.find_map(|block| {
+            let below = offset.saturating_sub(block.base).min(BLOCK_OFFSETS) as u16;
+            block.placed(block.body.view().previous(below))
         })
     }
 
     /// The first outstanding first delivery at or after `offset` and before `end`.
-    pub fn next_first(&self, mut offset: i64, end: i64) -> Option<(i64, Slot)> {
-        loop {
-            let (at, slot) = self.next(offset)?;
-            if at >= end {
-                return None;
-            }
-            if slot.mark == Mark::First {
-                return Some((at, slot));
-            }
-            offset = at + 1;
+    pub fn next_first(&self, offset: i64, end: i64) -> Option<(i64, Slot)> {
+        let (start, i) = split(offset);
+        // Mostly it is where it was looked for.
+        if let Some(block) = self.block(start)
+            && let found @ Some(_) = block.placed(block.body.view().next_first(i))
+        {
+            return found.filter(|(at, _)| *at < end);
         }
+        let found = self.blocks_from(start).find_map(|block| {
+            let from = if block.base == start { i } else { 0 };
+            let over = block.base >= end;
+            match block.placed(block.body.view().next_first(from)) {
+                _ if over => Some(None),
+                None => None,
+                found => Some(found),
+            }
+        });
+        found.flatten().filter(|(at, _)| *at < end)
     }
 
-    /// Blocks that changed since the last call, each with its first deliveries; and bases of those that are gone.
-    pub fn take_dirty(&mut self, mut visit: impl FnMut(i64, Vec<(u16, Slot, Option<Box<str>>)>)) {
-        for base in std::mem::take(&mut self.gone) {
-            if !self.blocks.contains_key(&base) {
-                visit(base, Vec::new());
+    /// Blocks that changed since the last call, each with its first deliveries and their labels, ascending; and bases of
+    /// those that are gone, with nothing.
+    pub fn take_dirty(&mut self, mut visit: impl FnMut(i64, Lent, i64, LentIds)) {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.sort_unstable();
+        gone.dedup();
+        for base in gone.drain(..) {
+            if !self.index.contains_key(&base) {
+                visit(base, Lent::default(), 0, LentIds::default());
             }
         }
-        for (base, block) in &mut self.blocks {
-            if !block.dirty {
+        self.gone = gone;
+        let mut dirty = std::mem::take(&mut self.dirty);
+        let blocks = &self.blocks;
+        dirty.retain(|at| blocks.get(*at as usize).is_some_and(|b| b.dirty));
+        dirty.sort_unstable_by_key(|at| blocks[*at as usize].base);
+        for at in dirty.drain(..) {
+            let block = &mut self.blocks[at as usize];
+            if !std::mem::take(&mut block.dirty) {
                 continue;
             }
-            block.dirty = false;
-            let mut entries = Vec::with_capacity(usize::from(block.live));
-            let mut from = 0;
-            while let Some((i, slot)) = block.next(from) {
-                if slot.mark == Mark::First {
-                    let id = block.ids.get(&i).cloned();
-                    entries.push((i, slot, id));
-                }
-                from = i + 1;
+            let some = block.body.view().next_first(0).is_some();
+            if some {
+                visit(
+                    block.base,
+                    block.body.lend(),
+                    block.shift_ms,
+                    block.ids.lend(),
+                );
+            } else if block.written {
+                visit(block.base, Lent::default(), 0, LentIds::default());
             }
-            if !entries.is_empty() || block.written {
-                block.written = !entries.is_empty();
-                visit(*base, entries);
-            }
+            block.written = some;
         }
+        self.dirty = dirty;
     }
 
     /// Makes the next `take_dirty` yield everything.
     pub fn mark_all_dirty(&mut self) {
-        for block in self.blocks.values_mut() {
-            block.dirty = true;
+        for at in self.index.values() {
+            let block = &mut self.blocks[*at as usize];
+            if !block.dirty {
+                block.dirty = true;
+                self.dirty.push(*at);
+            }
         }
+    }
+
+    /// Takes a block of a checkpoint as it is; `shift_ms` is what its times are behind the monotonic clock. What was there
+    /// of it is void.
+    pub fn adopt(&mut self, base: i64, lent: Lent, shift_ms: i64, ids: LentIds) {
+        let live = lent.view().firsts();
+        if live == 0 || split(base).1 != 0 {
+            return;
+        }
+        if let Some(at) = self.find(base) {
+            self.live -= u64::from(self.blocks[at as usize].live);
+            self.remove(base);
+        }
+        let body = lent.into_body().without_anchors(&mut self.spare);
+        let mut block = Block::new(base, body, shift_ms);
+        block.ids = ids.into_ids();
+        block.live = live as u16;
+        self.live += live as u64;
+        self.insert(base, block);
     }
 
     /// After loading from a checkpoint: all is written and nothing dirty, but the blocks in `dropped`, of which
     /// something was left out.
     pub fn loaded(&mut self, dropped: &[i64]) {
-        for block in self.blocks.values_mut() {
+        self.dirty.clear();
+        for at in self.index.values() {
+            let block = &mut self.blocks[*at as usize];
             block.dirty = false;
             block.written = true;
         }
         for base in dropped {
-            match self.blocks.get_mut(base) {
-                Some(block) => block.dirty = true,
+            match self.find(*base) {
+                Some(at) => {
+                    self.blocks[at as usize].dirty = true;
+                    self.dirty.push(at);
+                }
                 None => self.gone.push(*base),
             }
         }
     }
 }
 
-fn recycle(mut dense: Box<Dense>, spare: &mut Vec<Box<Dense>>) {
-    if spare.len() < SPARE_BLOCKS_MAX {
-        dense.marks = [VACANT; SLOTS];
-        spare.push(dense);
+impl Block {
+    fn new(base: i64, body: Body, shift_ms: i64) -> Self {
+        Self {
+            base,
+            body,
+            ids: BlockIds::None,
+            shift_ms,
+            live: 0,
+            dirty: false,
+            written: false,
+            untidy: false,
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn slot(seen_ms: i64) -> Slot {
-        Slot {
-            mark: Mark::First,
-            seen_ms,
-            len: 3,
-            digest: 9,
-        }
-    }
-
-    #[test]
-    fn a_block_that_is_emptied_behind_the_head_is_gone_and_reported_once_written() {
-        let mut slots = Slots::default();
-        slots.put(5, slot(1), None);
-        let mut seen = Vec::new();
-        slots.take_dirty(|base, entries| seen.push((base, entries.len())));
-        slots.clear(5, 4096);
-        slots.take_dirty(|base, entries| seen.push((base, entries.len())));
-        assert_eq!(seen, [(0, 1), (0, 0)]);
-        assert_eq!(slots.live(), 0);
-        assert!(slots.blocks.is_empty());
-    }
-
-    #[test]
-    fn what_is_acknowledged_between_two_checkpoints_is_never_written() {
-        let mut slots = Slots::default();
-        for offset in 0..3000 {
-            slots.put(offset, slot(offset), None);
-            slots.clear(offset, offset + 1);
-            if offset % BLOCK_OFFSETS == BLOCK_OFFSETS - 1 {
-                slots.head_left(offset - BLOCK_OFFSETS + 1);
-            }
-        }
-        slots.take_dirty(|base, entries| panic!("block {base} with {} entries", entries.len()));
-    }
-
-    proptest! {
-        /// Against a plain map: whatever is put and cleared, in whatever form the block is.
-        #[test]
-        fn slots_are_a_sorted_map(ops in prop::collection::vec((0i64..4000, prop::bool::weighted(0.45)), 0..3000)) {
-            let mut slots = Slots::default();
-            let mut model: BTreeMap<i64, Slot> = BTreeMap::new();
-            for (offset, put) in ops {
-                if put {
-                    slots.put(offset, slot(0), Some("x".into()));
-                    model.insert(offset, slot(0));
-                } else {
-                    let had = slots.clear(offset, 3072);
-                    prop_assert_eq!(had.is_some(), model.remove(&offset).is_some());
-                }
-                prop_assert_eq!(slots.first().map(|f| f.0), model.keys().next().copied());
-                prop_assert_eq!(slots.next(offset).map(|f| f.0), model.range(offset..).next().map(|f| *f.0));
-                prop_assert_eq!(slots.previous(offset).map(|f| f.0), model.range(..offset).next_back().map(|f| *f.0));
-            }
-            prop_assert_eq!(slots.live(), model.len() as u64);
-        }
-    }
-}
+#[path = "slots_tests.rs"]
+mod tests;

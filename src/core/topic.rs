@@ -4,9 +4,11 @@
 //! passed deadline does), `low_water` (fences and commits), `query` (what is shown).
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 
+use super::briefs::Brief;
 use super::detail::{Delivery, Detail, Pending, Phase};
-use super::early::{EarlyById, EarlyByOffset};
+use super::early::EarlyById;
 use super::effect::{DeadLetterCause, Effect};
 use super::event::Fence;
 use super::guards::Guard;
@@ -15,7 +17,7 @@ use super::partition::{Partition, Stage};
 use super::policy::{Policy, PolicyPatch};
 use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
 use super::schedule;
-use super::settled::{Brief, Settled};
+use super::settled::Settled;
 use super::slots::{Mark, Slot};
 use super::types::{AckIx, LogPosition, MsgRef, Now, RequestId, TopicIx};
 use super::view::{Counters, Frozen, ShownCause, State, UnmatchedAck, VerdictResult};
@@ -33,6 +35,7 @@ pub(super) struct Cx<'a> {
     pub seed: u64,
     /// SIGTERM came: nothing is submitted any more.
     pub stopping: bool,
+    pub lease_ms: u64,
 }
 
 /// How a topic is set up; fixed while the process lives, the policy's overrides aside.
@@ -62,8 +65,6 @@ pub(super) struct Topic {
     /// By partition number.
     pub partitions: BTreeMap<i32, Partition>,
     pub labels: Labels,
-    /// ACKs for partitions that we have not been assigned (yet).
-    pub early_elsewhere: BTreeMap<i32, EarlyByOffset>,
     pub early_by_id: EarlyById,
     /// Early ACKs that did not fit: E stays at the lowest of them, until they are read again.
     pub overflow: BTreeMap<i32, i64>,
@@ -87,6 +88,8 @@ pub(super) struct Topic {
     /// Retries allowed at once; refilled with time.
     pub tokens: f64,
     pub tokens_at: u64,
+    /// If the rate or a bound cut a partition short: the next time, the one behind this is the first to fire.
+    pub had_turn: Option<i32>,
     /// Payloads being fetched or published, and their bytes.
     pub in_flight: usize,
     pub in_flight_bytes: u64,
@@ -97,6 +100,10 @@ pub(super) struct Topic {
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
     /// The ACKs are to be read again, from E of what is rebuilt, once that is read to its end.
     pub acks_again: bool,
+    /// In a rebuild beside others: partitions for which something is submitted and not reported yet.
+    pub reports_out: Vec<i32>,
+    /// In a rebuild beside others: ACKs by id below these, for which there is no message now, never will have one.
+    pub replay_ends: Vec<(i32, i64)>,
     /// Lost ranges that it went on from by itself, to be told.
     pub lost_untold: Vec<Frozen>,
 }
@@ -116,7 +123,6 @@ impl Topic {
             settings,
             partitions: BTreeMap::new(),
             labels: Labels::new(seed),
-            early_elsewhere: BTreeMap::new(),
             early_by_id: EarlyById::default(),
             overflow: BTreeMap::new(),
             overflow_asked: 0,
@@ -134,12 +140,15 @@ impl Topic {
             refused_dead_letter: None,
             tokens: 0.0,
             tokens_at: 0,
+            had_turn: None,
             in_flight: 0,
             in_flight_bytes: 0,
             publishing: HashMap::new(),
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
             acks_again: false,
+            reports_out: Vec::new(),
+            replay_ends: Vec::new(),
             lost_untold: Vec::new(),
         }
     }
@@ -152,8 +161,74 @@ impl Topic {
         }
     }
 
+    /// Records of one partition, in order.
+    pub fn on_sources(&mut self, records: &[SourceRecord], cx: &mut Cx<'_>) {
+        let mut rest = records;
+        while let Some(first) = rest.first() {
+            let plain = self.on_plain_sources(first.partition, rest, cx);
+            rest = &rest[plain..];
+            if let Some((record, behind)) = rest.split_first() {
+                self.on_source(record, cx);
+                rest = behind;
+            }
+        }
+    }
+
+    /// Those at the front that are nothing but new messages; gives how many.
+    fn on_plain_sources(
+        &mut self,
+        partition: i32,
+        records: &[SourceRecord],
+        cx: &mut Cx<'_>,
+    ) -> usize {
+        let Some(p) = self.partitions.get_mut(&partition) else {
+            return records.len();
+        };
+        if p.is_lost() {
+            return records.len();
+        }
+        let early = !p.early.is_empty();
+        if early && (p.early.has_others() || !p.by_offset.is_empty()) {
+            return 0;
+        }
+        let mut done = 0;
+        for record in records {
+            if record.extra.is_some() {
+                break;
+            }
+            done += 1;
+            if record.offset < p.applied {
+                continue;
+            }
+            p.set_applied(record.offset + 1);
+            self.moved = true;
+            self.counters.tracked += 1;
+            let slot = Slot {
+                mark: Mark::First,
+                seen_ms: cx.mono,
+                len: record.len,
+                digest: record.digest,
+            };
+            if early && p.early.take_plain(record.offset) {
+                let at = LogPosition::new(partition, record.offset);
+                note_acked(
+                    &mut self.counters,
+                    &mut self.settled,
+                    at,
+                    &slot,
+                    None,
+                    false,
+                    cx,
+                );
+            } else {
+                p.put_first(record.offset, slot, None);
+            }
+        }
+        done
+    }
+
     /// A record of one of our partitions, in order.
-    pub fn on_source(&mut self, record: &SourceRecord, cx: &mut Cx<'_>) {
+    fn on_source(&mut self, record: &SourceRecord, cx: &mut Cx<'_>) {
         let Some(p) = self.partitions.get_mut(&record.partition) else {
             return;
         };
@@ -171,14 +246,8 @@ impl Topic {
         };
         let Some(extra) = &record.extra else {
             self.counters.tracked += 1;
-            if p.early.is_empty() {
-                p.put_first(record.offset, slot, None);
-                return;
-            }
-            let acked = p.early.take_plain(record.offset);
-            let others = p.early.take_others(record.offset);
             p.put_first(record.offset, slot, None);
-            self.apply_early(record.partition, record.offset, acked, others, cx);
+            self.take_early(record.partition, record.offset, cx);
             return;
         };
         self.on_marked_source(record, extra, slot, cx);
@@ -204,17 +273,20 @@ impl Topic {
         self.counters.tracked += 1;
         self.counters.unfaithful += u64::from(extra.unfaithful);
         let at = LogPosition::new(record.partition, record.offset);
-        if let Some(id) = &extra.id
-            && self.labels.add(id, at)
-        {
-            self.counters.ids_reused += 1;
+        let hash = extra.id.as_ref().map(|id| self.labels.hash(id));
+        if let (Some(id), Some(hash)) = (&extra.id, hash) {
+            let partitions = &self.partitions;
+            let reused = self
+                .labels
+                .add(hash, at, |other| carries(partitions, other, id));
+            self.counters.ids_reused += u64::from(reused);
         }
         let Some(p) = self.partitions.get_mut(&record.partition) else {
             return;
         };
         let attempt = extra.copy.as_ref().map_or(1, |mark| mark.attempt);
         if attempt == 1 && extra.timeout_ms.is_none() && !extra.unfaithful {
-            p.put_first(record.offset, slot, extra.id.clone());
+            p.put_first(record.offset, slot, extra.id.as_deref());
         } else {
             let wait = schedule::wait_ms(
                 &self.policy,
@@ -241,11 +313,11 @@ impl Topic {
         }
         let acked = p.early.take_plain(record.offset);
         let mut others = p.early.take_others(record.offset);
-        if let Some(id) = &extra.id
+        if let Some(hash) = hash
             && !self.early_by_id.is_empty()
             && !self.comes_again(record.partition)
         {
-            others.extend(self.early_by_id.take(self.labels.hash(id)));
+            others.extend(self.early_by_id.take(hash));
         }
         self.apply_early(record.partition, record.offset, acked, others, cx);
     }
@@ -281,12 +353,15 @@ impl Topic {
         }
     }
 
-    /// While a partition is rebuilt, its source is read first: a message that is settled before its copies are read would
+    /// While a partition is rebuilt, or stands still on the way to that, its source is read first: a message that is settled before its copies are read would
     /// leave them without a home. What is said of it meanwhile is read again.
     pub fn comes_again(&self, partition: i32) -> bool {
-        let p = self.partitions.get(&partition);
-        let rebuilt = p.is_some_and(|p| matches!(p.stage, Stage::Replaying(_)));
-        self.acks_again && rebuilt && Guard::SourceBeforeAcks.holds()
+        let rebuilt = match self.partitions.get(&partition).map(|p| &p.stage) {
+            Some(Stage::Replaying(_)) => self.acks_again,
+            Some(Stage::Lost(_, lost)) => lost.replay_acks && Guard::HeardWhileFrozen.holds(),
+            Some(Stage::Live) | None => false,
+        };
+        rebuilt && Guard::SourceBeforeAcks.holds()
     }
 
     /// ACKs that had come before the record, or before the report of the copy, at `offset`.
@@ -423,8 +498,9 @@ impl Topic {
         detail.deadline = Some(cx.mono + wait as i64);
         self.counters.tracked += 1;
         if let Some(id) = &extra.id {
-            self.labels
-                .add(id, LogPosition::new(record.partition, mark.origin));
+            let hash = self.labels.hash(id);
+            let at = LogPosition::new(record.partition, mark.origin);
+            self.labels.add(hash, at, |_| false);
         }
         p.insert_detail(detail);
         true
@@ -468,10 +544,11 @@ impl Topic {
             return false;
         };
         let timeout_ms = p.timeout_at(offset);
-        if p.slots.get(offset).is_none_or(|s| s.mark != Mark::First) {
-            return false;
-        }
-        let Some((slot, id)) = p.slots.clear(offset, p.applied) else {
+        let applied = p.applied;
+        let taken = p
+            .slots
+            .take_first(offset, applied, |slot, id| (slot, id.map(Box::<str>::from)));
+        let Some((slot, id)) = taken else {
             return false;
         };
         let mut detail = Self::new_detail(offset, slot, cx.now);
@@ -500,32 +577,20 @@ impl Topic {
         let Some(p) = self.partitions.get_mut(&partition) else {
             return false;
         };
-        if p.by_offset.is_empty() || !p.by_offset.contains_key(&offset) {
-            if p.slots.get(offset).is_none_or(|s| s.mark != Mark::First) {
-                return false;
-            }
-            let Some((slot, id)) = p.slots.clear(offset, p.applied) else {
-                return false;
-            };
+        let Some(origin) = p.by_offset.get(&offset).copied() else {
             let at = p.at(offset);
-            if let Some(id) = &id {
-                self.labels.remove(id, at);
-            }
-            let latency = u64::try_from(cx.mono - slot.seen_ms).unwrap_or(0);
-            self.counters.acked += 1;
-            self.counters.ack_latency_ms.observe(latency);
-            self.moved = true;
-            self.settled.keep_brief(Brief {
-                at,
-                id,
-                seen_wall_ms: wall_of(slot.seen_ms, cx.now),
-                settled_wall_ms: cx.now.wall_ms,
-                size_bytes: slot.len,
-                state,
+            let by_operator = state == State::OperatorAcked;
+            let (labels, counters, settled) =
+                (&mut self.labels, &mut self.counters, &mut self.settled);
+            let taken = p.slots.take_first(offset, p.applied, |slot, id| {
+                if let Some(id) = id {
+                    labels.remove(labels.hash(id), at);
+                }
+                note_acked(counters, settled, at, &slot, id, by_operator, cx);
             });
-            return true;
-        }
-        let origin = p.by_offset[&offset];
+            self.moved |= taken.is_some();
+            return taken.is_some();
+        };
         self.settle_detail(partition, origin, state, evidence, cx)
     }
 
@@ -587,7 +652,9 @@ impl Topic {
             self.release(partition, origin, cx, true);
         }
         if let Some(id) = &id {
-            self.labels.remove(id, LogPosition::new(partition, origin));
+            let hash = self.labels.hash(id);
+            self.labels
+                .remove(hash, LogPosition::new(partition, origin));
         }
         if matches!(state, State::Acked | State::OperatorAcked) {
             self.counters.acked += 1;
@@ -623,22 +690,29 @@ impl Topic {
         }
     }
 
+    /// It is not ours any more; what waits in the producer's queue for it is not to be sent.
+    pub fn revoke(&mut self, number: i32, effects: &mut Vec<Effect>) {
+        if !self.partitions.contains_key(&number) {
+            return;
+        }
+        self.drop_partition(number, effects);
+        effects.push(Effect::StopSource {
+            topic: self.ix,
+            partition: number,
+        });
+        if self.publishing.values().any(|s| s.partition == number) {
+            effects.push(Effect::PurgeQueue);
+        }
+    }
+
     /// Forgets a partition, with what the topic knows of it.
     pub fn drop_partition(&mut self, number: i32, effects: &mut Vec<Effect>) {
         let Some(p) = self.partitions.remove(&number) else {
             return;
         };
-        let mut at = i64::MIN;
-        while let Some((offset, _)) = p.slots.next_first(at, i64::MAX) {
-            if let Some(id) = p.slots.id(offset) {
-                self.labels.remove(id, p.at(offset));
-            }
-            at = offset + 1;
-        }
+        let labels = &mut self.labels;
+        p.each_label(|id, at| labels.remove(labels.hash(id), at));
         for d in p.details.values() {
-            if let Some(id) = &d.id {
-                self.labels.remove(id, p.at(d.origin));
-            }
             if matches!(d.phase, Phase::Fetching(_)) {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(d.len));
@@ -650,11 +724,19 @@ impl Topic {
     }
 
     pub fn count_verdict(&mut self, verdict: Verdict, result: VerdictResult) {
-        let v = Verdict::ALL.iter().position(|x| *x == verdict);
-        let r = VerdictResult::ALL.iter().position(|x| *x == result);
-        if let (Some(v), Some(r)) = (v, r) {
-            self.counters.verdicts[v][r] += 1;
-        }
+        self.count_verdicts(verdict, result, 1);
+    }
+
+    /// Both are numbered as `ALL` has them.
+    pub fn count_verdicts(&mut self, verdict: Verdict, result: VerdictResult, count: u64) {
+        self.counters.verdicts[verdict as usize][result as usize] += count;
+    }
+
+    /// The next partition of ours, by number; the first behind none.
+    pub fn partition_behind(&self, number: Option<i32>) -> Option<i32> {
+        let from = number.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut behind = self.partitions.range((from, Bound::Unbounded));
+        behind.next().map(|(number, _)| *number)
     }
 
     /// Unsettled messages of all partitions.
@@ -666,7 +748,6 @@ impl Topic {
         self.partitions
             .values()
             .map(|p| p.early.weight())
-            .chain(self.early_elsewhere.values().map(EarlyByOffset::weight))
             .sum::<usize>()
             + self.early_by_id.weight()
     }
@@ -674,6 +755,36 @@ impl Topic {
     pub fn has_early(&self) -> bool {
         self.early_weight() > 0
     }
+}
+
+/// Whether an unsettled message carries that id.
+pub(super) fn carries(partitions: &BTreeMap<i32, Partition>, at: LogPosition, id: &str) -> bool {
+    let p = partitions.get(&at.partition);
+    p.is_some_and(|p| p.id_of(at.offset) == Some(id))
+}
+
+/// A first delivery was acknowledged: counted, and put on the shelf.
+#[inline]
+pub(super) fn note_acked(
+    counters: &mut Counters,
+    settled: &mut Settled,
+    at: LogPosition,
+    slot: &Slot,
+    id: Option<&str>,
+    by_operator: bool,
+    cx: &Cx<'_>,
+) {
+    counters.acked += 1;
+    let latency = u64::try_from(cx.mono - slot.seen_ms).unwrap_or(0);
+    counters.ack_latency_ms.observe(latency);
+    settled.keep_brief(&Brief {
+        at,
+        id,
+        seen_wall_ms: wall_of(slot.seen_ms, cx.now),
+        settled_wall_ms: cx.now.wall_ms,
+        size_bytes: slot.len,
+        by_operator,
+    });
 }
 
 /// The wall-clock time of a monotonic one, as the clocks stand now.

@@ -52,6 +52,15 @@ pub struct MsgRef {
 /// "From the start of the log, wherever that is": for partitions that appear while we run.
 pub const LOG_START: i64 = -2;
 
+/// Which of the two readers of an ACK topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lane {
+    /// The one that never ends.
+    Main,
+    /// The short-lived one, for partitions that came to us while others were tracked.
+    Rebuild,
+}
+
 /// Identifies one question to Kafka; the answer carries it back. Never reused while the process lives.
 pub type Round = u64;
 

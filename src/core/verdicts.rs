@@ -2,12 +2,14 @@
 //! counts. What cannot be decided is kept and counted, never settled (invariant 14).
 
 use super::detail::{Pending, Phase, strength};
+use super::event::Fence;
 use super::guards::Guard;
+use super::labels::Carriers;
 use super::low_water::offset_in;
 use super::policy::SameId;
 use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
 use super::schedule;
-use super::topic::{Cx, Topic, UNMATCHED_MAX};
+use super::topic::{Cx, Topic, UNMATCHED_MAX, carries, note_acked};
 use super::types::LogPosition;
 use super::view::{State, UnmatchedAck, VerdictResult};
 
@@ -36,6 +38,102 @@ const PLAIN: AckExtra = AckExtra {
 };
 
 impl Topic {
+    /// Applies plain ACKs by position, all about one partition and from one partition of the ACK topic.
+    pub fn apply_plain_acks(&mut self, partition: i32, acks: &[AckRecord], cx: &mut Cx<'_>) {
+        let mut rest = acks;
+        while !rest.is_empty() {
+            let settled = self.settle_firsts(partition, rest, cx);
+            rest = &rest[settled..];
+            let kept = self.keep_early(partition, rest);
+            rest = &rest[kept..];
+            if settled + kept == 0
+                && let Some((ack, behind)) = rest.split_first()
+            {
+                self.apply_ack(ack, cx);
+                rest = behind;
+            }
+        }
+    }
+
+    /// Those at the front that settle first deliveries; gives how many.
+    fn settle_firsts(&mut self, partition: i32, acks: &[AckRecord], cx: &mut Cx<'_>) -> usize {
+        if self.comes_again(partition) {
+            return 0;
+        }
+        let Self {
+            partitions,
+            labels,
+            counters,
+            settled,
+            ..
+        } = self;
+        let (Some(p), Some(first)) = (partitions.get_mut(&partition), acks.first()) else {
+            return 0;
+        };
+        let ours_from = offset_in(&p.replay_from, first.at.partition);
+        let mut done = 0;
+        for ack in acks {
+            let AckTarget::Position { offset, .. } = ack.target else {
+                break;
+            };
+            let elsewhere = !p.by_offset.is_empty() && p.by_offset.contains_key(&offset);
+            if elsewhere || ack.at.offset < ours_from {
+                break;
+            }
+            let at = LogPosition::new(partition, offset);
+            let taken = p.slots.take_first(offset, p.applied, |slot, id| {
+                if let Some(id) = id {
+                    labels.remove(labels.hash(id), at);
+                }
+                note_acked(counters, settled, at, &slot, id, false, cx);
+            });
+            if taken.is_none() {
+                break;
+            }
+            done += 1;
+        }
+        self.moved |= done > 0;
+        self.count_verdicts(Verdict::Ack, VerdictResult::Matched, done as u64);
+        done
+    }
+
+    /// Those at the front that came before their messages; gives how many.
+    fn keep_early(&mut self, partition: i32, acks: &[AckRecord]) -> usize {
+        if acks.is_empty() || self.comes_again(partition) || !Guard::EarlyAck.holds() {
+            return 0;
+        }
+        let asked = self.fence_newest_asked;
+        let weight = self.early_weight();
+        let (Some(p), Some(first)) = (self.partitions.get_mut(&partition), acks.first()) else {
+            return 0;
+        };
+        // While something of the partition is retried, they are kept whole.
+        if !p.details.is_empty() || !p.by_offset.is_empty() {
+            return 0;
+        }
+        let ours_from = offset_in(&p.replay_from, first.at.partition);
+        let of_others = weight - p.early.weight();
+        let (mut new, mut again) = (0, 0);
+        for ack in acks {
+            let AckTarget::Position { offset, .. } = ack.target else {
+                break;
+            };
+            let early = offset >= p.applied && p.slots.get(offset).is_none();
+            let full = of_others + p.early.weight() >= EARLY_WEIGHT_MAX;
+            if !early || full || ack.at.offset < ours_from {
+                break;
+            }
+            if p.early.keep_plain(offset, asked) {
+                new += 1;
+            } else {
+                again += 1;
+            }
+        }
+        self.count_verdicts(Verdict::Ack, VerdictResult::Early, new);
+        self.count_verdicts(Verdict::Ack, VerdictResult::Duplicate, again);
+        (new + again) as usize
+    }
+
     /// Applies a record of the ACK topic that is about this topic.
     pub fn apply_ack(&mut self, ack: &AckRecord, cx: &mut Cx<'_>) {
         let extra = ack.extra.as_deref().unwrap_or(&PLAIN);
@@ -135,11 +233,13 @@ impl Topic {
     }
 
     fn apply_by_id(&mut self, id: &str, ack: &AckRecord, extra: &AckExtra, cx: &mut Cx<'_>) {
-        let found = self.labels.find(id);
+        let hash = self.labels.hash(id);
+        let partitions = &self.partitions;
+        let found = self.labels.find(hash, |at| carries(partitions, at, id));
         let bound = extra.attempt.map_or(Bound::Unbound, Bound::Attempt);
-        match found[..] {
-            [] => {
-                let hash = self.labels.hash(id);
+        match found {
+            Carriers::None if ack.at.offset < offset_in(&self.replay_ends, ack.at.partition) => {}
+            Carriers::None => {
                 if self.early_weight() >= EARLY_WEIGHT_MAX {
                     self.overflow_at(ack.at);
                 } else {
@@ -148,8 +248,10 @@ impl Topic {
                     self.count_verdict(extra.verdict, VerdictResult::Early);
                 }
             }
-            [one] => self.apply_bound(one.partition, one.offset, bound, ack, extra, cx),
-            _ => {
+            Carriers::One(one) => {
+                self.apply_bound(one.partition, one.offset, bound, ack, extra, cx);
+            }
+            Carriers::Several(found) => {
                 let settles = matches!(extra.verdict, Verdict::Ack | Verdict::OperatorAck);
                 let one = self.policy.same_id == SameId::OneMessage;
                 if one || (settles && self.are_equal(&found)) || !Guard::SharedId.holds() {
@@ -200,17 +302,18 @@ impl Topic {
         let full = self.early_weight() >= EARLY_WEIGHT_MAX;
         let plain = ack.extra.is_none();
         let Some(p) = self.partitions.get_mut(&partition) else {
-            if full {
-                self.overflow_at(ack.at);
-                return;
+            // Of another instance, or not there (yet): if it becomes ours, its ACKs are read again.
+            let fence = self.fences.back();
+            let there = |f: &Fence| f.source_ends.iter().any(|(n, _)| *n == partition);
+            if fence.is_some_and(|f| !there(f)) {
+                self.count_verdict(extra.verdict, VerdictResult::Unknown);
+                self.keep_unmatched(
+                    ack,
+                    VerdictResult::Unknown,
+                    "there is no such partition",
+                    cx,
+                );
             }
-            let early = self.early_elsewhere.entry(partition).or_default();
-            if plain {
-                early.keep_plain(offset, asked);
-            } else {
-                early.keep(offset, asked, ack.clone());
-            }
-            self.count_verdict(extra.verdict, VerdictResult::Early);
             return;
         };
         if offset >= p.applied && Guard::EarlyAck.holds() {
@@ -487,12 +590,6 @@ impl Topic {
             plain.extend(offsets.into_iter().map(|o| LogPosition::new(*number, o)));
             others.extend(rest);
         }
-        for (number, early) in &mut self.early_elsewhere {
-            let (offsets, rest) = early.take_orphans(i64::MIN, end_of(*number));
-            plain.extend(offsets.into_iter().map(|o| LogPosition::new(*number, o)));
-            others.extend(rest);
-        }
-        self.early_elsewhere.retain(|_, early| !early.is_empty());
         if let Some((round, ends)) = fence {
             self.early_by_id.fence(round, ends);
         }
@@ -526,23 +623,10 @@ impl Topic {
         }
     }
 
-    /// Early ACKs that waited for a partition that is ours now.
-    pub fn adopt_early(&mut self, partition: i32) {
-        if let Some(early) = self.early_elsewhere.remove(&partition)
-            && let Some(p) = self.partitions.get_mut(&partition)
-        {
-            p.early = early;
-        }
-    }
-
     fn count_other_invalid(&mut self, verdict: Verdict, why: &'static str) {
         if why == super::record::UNKNOWN_VERDICT {
             let other = Verdict::ALL.len();
-            let invalid = VerdictResult::ALL
-                .iter()
-                .position(|r| *r == VerdictResult::Invalid)
-                .unwrap_or(0);
-            self.counters.verdicts[other][invalid] += 1;
+            self.counters.verdicts[other][VerdictResult::Invalid as usize] += 1;
         } else {
             self.count_verdict(verdict, VerdictResult::Invalid);
         }

@@ -134,6 +134,10 @@ pub enum Lookup {
     /// Before the topic's start, in a lost range, or past what was read.
     Untracked,
     NoSuchPartition,
+    /// The group gave the partition to another instance.
+    Elsewhere,
+    /// It is ours since a moment ago, and being rebuilt.
+    Rebuilding,
 }
 
 /// `GET /messages`.
@@ -172,6 +176,8 @@ pub struct Cursor {
 pub struct MessagePage {
     pub messages: Vec<MessageView>,
     pub next: Option<Cursor>,
+    /// Other instances track partitions of these topics, too.
+    pub partial: bool,
 }
 
 /// Why a topic, or some partitions of it, do not fire.
@@ -195,6 +201,8 @@ pub enum FrozenWhy {
     Paused,
     /// The barrier has not opened for a while: Kafka does not answer, or an open transaction hides ACKs.
     BarrierClosed,
+    /// The group has not confirmed us for half a session.
+    LeaseLapsed,
     /// Dead letters cannot be written.
     DeadLetterTopic,
     /// Copies cannot be written.
@@ -204,12 +212,13 @@ pub enum FrozenWhy {
 }
 
 impl FrozenWhy {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AckTopicMissing,
         Self::SourceLost,
         Self::AcksLost,
         Self::Paused,
         Self::BarrierClosed,
+        Self::LeaseLapsed,
         Self::DeadLetterTopic,
         Self::RetryTopic,
         Self::SourceMissing,
@@ -223,6 +232,7 @@ impl FrozenWhy {
             Self::AcksLost => "acks-lost",
             Self::Paused => "paused",
             Self::BarrierClosed => "barrier-closed",
+            Self::LeaseLapsed => "lease-lapsed",
             Self::DeadLetterTopic => "dead-letter-topic",
             Self::RetryTopic => "retry-topic",
             Self::SourceMissing => "source-missing",
@@ -246,6 +256,8 @@ pub struct TopicView {
     pub retries_per_second: f64,
     pub recovering: Option<Progress>,
     pub partitions: Vec<PartitionView>,
+    /// Partitions that are there, and that another instance tracks.
+    pub elsewhere: Vec<i32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -330,6 +342,14 @@ impl Histogram {
         self.buckets[index.min(27)] += 1;
         self.count += 1;
         self.sum_ms += value_ms;
+    }
+
+    pub fn absorb(&mut self, other: &Self) {
+        for (ours, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *ours += theirs;
+        }
+        self.count += other.count;
+        self.sum_ms += other.sum_ms;
     }
 
     /// Upper bound of the bucket in which the quantile `q` (0.0 to 1.0) lies, ms; `None` while nothing was observed.

@@ -15,6 +15,7 @@ pub enum Code {
     UnknownRoute,
     UnknownTopic,
     UnknownPartition,
+    OtherInstance,
     UnknownMessage,
     WrongMethod,
     BodyTooSlow,
@@ -36,7 +37,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::BadParameter,
         Self::BadPosition,
         Self::BadBody,
@@ -45,6 +46,7 @@ impl Code {
         Self::UnknownRoute,
         Self::UnknownTopic,
         Self::UnknownPartition,
+        Self::OtherInstance,
         Self::UnknownMessage,
         Self::WrongMethod,
         Self::BodyTooSlow,
@@ -108,6 +110,11 @@ impl Code {
                 "unknown-partition",
                 S::NOT_FOUND,
                 "The topic has no such partition",
+            ),
+            Self::OtherInstance => (
+                "other-instance",
+                S::NOT_FOUND,
+                "Another instance tracks this partition",
             ),
             Self::UnknownMessage => (
                 "unknown-message",

@@ -62,7 +62,7 @@ pub async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>
     Ok(Json(json!({
         "messages": messages,
         "next_cursor": page.next.map(|next| cursor::to_text(next, digest)),
-        "partial": false,
+        "partial": page.partial,
     })))
 }
 
@@ -79,6 +79,14 @@ pub async fn one(
         Lookup::Settled => alone("settled"),
         Lookup::Untracked => alone("untracked"),
         Lookup::NoSuchPartition => return Err(no_such_partition()),
+        Lookup::Rebuilding => return Err(Problem::recovering(None)),
+        Lookup::Elsewhere => {
+            return Err(Problem::new(
+                Code::OtherInstance,
+                "the group gave this partition to another instance of Ackwarden: ask that one (kafka-consumer-groups \
+                 --describe --group shows which it is)",
+            ));
+        }
     };
     Ok(Json(found))
 }

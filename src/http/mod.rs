@@ -13,7 +13,7 @@ mod actions;
 mod backend;
 mod body;
 mod code;
-mod cursor;
+pub mod cursor;
 mod directory;
 mod envelope;
 mod guard;

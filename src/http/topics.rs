@@ -44,6 +44,10 @@ pub async fn shown(state: &ApiState, topic: TopicIx) -> Result<Json<Value>, Prob
     };
     let mut members = topic_json(view, &state.directory);
     members.insert("partitions".to_owned(), partitions_json(view));
+    members.insert(
+        "partitions_elsewhere".to_owned(),
+        view.elsewhere.clone().into(),
+    );
     Ok(Json(Value::Object(members)))
 }
 

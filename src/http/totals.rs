@@ -123,14 +123,15 @@ pub async fn unmatched(State(state): State<ApiState>, uri: Uri) -> Result<Json<V
         .take("limit", |n| limit(n, UNMATCHED_LIMIT_MAX))
         .unwrap_or(UNMATCHED_LIMIT_DEFAULT);
     params.finish()?;
-    let acks: Vec<Value> = state
+    let (unmatched, partial) = state
         .backend
         .read(|reply| ApiRequest::Unmatched { limit, reply })
-        .await?
+        .await?;
+    let acks: Vec<Value> = unmatched
         .iter()
         .map(|ack| unmatched_json(ack, &state.directory))
         .collect();
-    Ok(Json(json!({"acks": acks, "partial": false})))
+    Ok(Json(json!({"acks": acks, "partial": partial})))
 }
 
 fn unmatched_json(ack: &UnmatchedAck, directory: &Directory) -> Value {

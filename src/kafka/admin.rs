@@ -31,6 +31,11 @@ fn instance_of(member_id: &str) -> &str {
     member_id.get(..end).unwrap_or(member_id)
 }
 
+/// As consumers write it: a version, then how many topics follow.
+fn is_empty_assignment(assignment: &[u8]) -> bool {
+    assignment.is_empty() || matches!(assignment, [_, _, 0, 0, 0, 0, ..])
+}
+
 pub struct Admin {
     consumer: BaseConsumer<Context>,
     config: ClientConfig,
@@ -244,27 +249,40 @@ impl Admin {
         raw::cluster_id(&self.consumer, PATIENCE)
     }
 
-    /// Members of the group other than ours (or what the process before us left behind under our name).
+    /// Whether the group is at rest, and gives nothing to us: there are more members than partitions.
     ///
     /// # Errors
     /// No answer.
-    pub fn other_members(
-        &self,
-        group_id: &str,
-        instance_id: &str,
-    ) -> Result<Vec<String>, KafkaProblem> {
+    pub fn is_idle_member(&self, group_id: &str, instance_id: &str) -> Result<bool, KafkaProblem> {
         if self.broker == Broker::Embedded {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         let groups = self
             .consumer
             .fetch_group_list(Some(group_id), PATIENCE)
             .map_err(|e| KafkaProblem::Unreachable(self.with_trouble(&e.to_string())))?;
-        let members = groups.groups().iter().flat_map(GroupInfo::members);
-        Ok(members
-            .filter(|member| instance_of(member.id()) != instance_id)
-            .map(|member| format!("{} at {}", member.client_id(), member.client_host()))
-            .collect())
+        let stable = groups.groups().iter().filter(|g| g.state() == "Stable");
+        let mut members = stable.flat_map(GroupInfo::members);
+        Ok(members.any(|m| {
+            instance_of(m.id()) == instance_id && m.assignment().is_none_or(is_empty_assignment)
+        }))
+    }
+
+    /// Whether a member of that name is in the group. Who it is the group does not say: when another process takes the
+    /// name over, the member keeps the client id and host of the first one.
+    ///
+    /// # Errors
+    /// No answer.
+    pub fn is_member(&self, group_id: &str, instance_id: &str) -> Result<bool, KafkaProblem> {
+        if self.broker == Broker::Embedded {
+            return Ok(false);
+        }
+        let groups = self
+            .consumer
+            .fetch_group_list(Some(group_id), PATIENCE)
+            .map_err(|e| KafkaProblem::Unreachable(self.with_trouble(&e.to_string())))?;
+        let mut members = groups.groups().iter().flat_map(GroupInfo::members);
+        Ok(members.any(|m| instance_of(m.id()) == instance_id))
     }
 
     /// A topic's configuration.

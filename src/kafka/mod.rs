@@ -11,6 +11,7 @@ pub mod member;
 pub mod publisher;
 mod raw;
 pub mod reader;
+pub mod readers;
 pub mod settings;
 pub mod trouble;
 

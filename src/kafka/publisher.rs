@@ -26,7 +26,8 @@ use crate::core::LogPosition;
 use crate::core::event::PublishOutcome;
 use crate::ports::OwnedHeader;
 
-const POLL: Duration = Duration::from_millis(50);
+/// rust-rdkafka spins for the last part of a millisecond of each wait, so that waits are long. Reports come at once all the same.
+const POLL: Duration = Duration::from_secs(2);
 
 /// What became of a record: the token that it was handed over with, and the outcome.
 pub type Reports = Arc<dyn Fn(u64, PublishOutcome) + Send + Sync>;
@@ -209,6 +210,11 @@ impl Publisher {
                 known => known,
             }
         })
+    }
+
+    /// Drops what waits to be sent, which is reported as refused; what is in flight goes on.
+    pub fn purge_queue(&self) {
+        in_use(&self.producer).purge(PurgeConfig::default().queue());
     }
 
     /// Waits for reports of what is in flight, no longer than `timeout`.

@@ -20,16 +20,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
-use super::raw::{BatchQueue, Item};
+use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::types::LOG_START;
 use crate::ports::RawRecord;
 
 /// Records handed on at once.
-const BATCH_MAX: usize = 1_000;
-/// How long a reader without records waits before it looks for orders.
-const IDLE_WAIT: Duration = Duration::from_millis(25);
+pub const BATCH_MAX: usize = 1_000;
+/// How long a reader without records waits before it looks at its client's log. Orders wake it.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
 
 /// How far a partition is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub trait RecordSink: Send {
     fn record(&mut self, record: &RawRecord<'_>);
     /// Behind each batch: the positions that moved.
     fn end_of_batch(&mut self, applied: &[Applied]);
-    /// The broker has not got the offset that was to be read next.
-    fn out_of_range(&mut self, topic: &str, partition: i32);
+    /// The broker has not got the offset that was to be read next, by the topic's order of that generation.
+    fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64);
 }
 
 #[derive(Debug)]
@@ -73,6 +73,7 @@ enum Order {
 /// A handle to the reading thread. Orders never wait.
 pub struct Reader {
     orders: Sender<Order>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,11 +91,13 @@ impl Reader {
             .create_with_context(context.clone())
             .map_err(|e| refused(settings, &e))?;
         let (orders, received) = channel();
+        let queue = BatchQueue::new(&consumer, BATCH_MAX);
+        let waker = queue.waker();
         let thread = std::thread::Builder::new()
             .name(name.into())
             .spawn(move || {
                 Reading {
-                    queue: BatchQueue::new(&consumer, BATCH_MAX),
+                    queue,
                     consumer,
                     places: HashMap::new(),
                     generations: HashMap::new(),
@@ -105,6 +108,7 @@ impl Reader {
             .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             orders,
+            waker,
             thread: Some(thread),
         })
     }
@@ -136,6 +140,7 @@ impl Reader {
     fn order(&self, order: Order) {
         // The thread ends before us only if its sink's receiver is gone: then nobody needs it.
         let _ = self.orders.send(order);
+        self.waker.wake();
     }
 
     /// Ends the thread; does not wait for it, since a client can hang in its end.
@@ -332,7 +337,8 @@ impl Reading {
             sink.end_of_batch(&moved);
         }
         for (topic, partition) in lost {
-            sink.out_of_range(&topic, partition);
+            let generation = self.generations.get(&topic).copied().unwrap_or(0);
+            sink.out_of_range(&topic, partition, generation);
         }
     }
 }

@@ -82,7 +82,8 @@ impl ClientSettings {
             .set("enable.partition.eof", "true")
             // 1000 by default, which makes a reader that is faster than its queue sleep most of the time.
             .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.wait.max.ms", "100")
+            // What an idle reader costs, and for how long one that waits does not hear of a partition more.
+            .set("fetch.wait.max.ms", "200")
             .set("queued.max.messages.kbytes", "65536");
         for (key, value) in &self.config.consumer {
             if key != "session.timeout.ms" {

@@ -76,7 +76,8 @@ impl Engine {
                 reply,
             } => self.write_state(topic, Wish::Pause(paused), reply),
             ApiRequest::Unmatched { limit, reply } => {
-                let _ = reply.send(self.coordinator.unmatched(limit));
+                let partial = self.coordinator.is_partial(None);
+                let _ = reply.send((self.coordinator.unmatched(limit), partial));
             }
             ApiRequest::Stats { reply } => {
                 let _ = reply.send(Stats {
@@ -126,6 +127,8 @@ impl Engine {
                     "the message is settled; its record is not looked up any more"
                 }
                 Lookup::Untracked | Lookup::NoSuchPartition => "no message is tracked there",
+                Lookup::Elsewhere => "another instance tracks the partition",
+                Lookup::Rebuilding => "the partition is being rebuilt",
             };
             let _ = reply.send(Err(Refusal::PayloadGone(why.to_owned())));
             return;

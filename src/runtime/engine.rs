@@ -16,7 +16,7 @@ use super::outgoing::{self, Outgoing};
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
-use crate::core::types::AckIx;
+use crate::core::types::{AckIx, Lane};
 use crate::core::view::OperatorReply;
 use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
 use crate::ports::{Checkpoint, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
@@ -27,12 +27,19 @@ const STOP_WAIT_MS: u64 = 10_000;
 /// A checkpoint that failed is tried again after this.
 const CHECKPOINT_AGAIN_MS: u64 = 10_000;
 
+/// The core is to hear of time at least that often.
+const TICK_EVERY_MS: u64 = 50;
+
 /// What the engine has done: none of these may wait.
 pub trait Hands: Send {
     fn read_source(&mut self, topic: &str, partition: i32, from: i64);
     fn stop_source(&mut self, topic: &str, partition: i32);
     fn pause_source(&mut self, topic: &str, partition: i32, paused: bool);
-    fn read_acks(&mut self, topic: &str, from: &[(i32, i64)], generation: u64);
+    fn read_acks(&mut self, lane: Lane, topic: &str, from: &[(i32, i64)], generation: u64);
+    /// What was rebuilt beside the others has caught up.
+    fn stop_rebuild_acks(&mut self, _topic: &str) {}
+    /// What waits in the producer's queue is dropped, and reported as refused.
+    fn purge_queue(&mut self) {}
     fn ask_ack_ends(&mut self, ack: AckIx, round: u64);
     fn ask_fence(&mut self, topic: TopicIx, round: u64);
     fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64);
@@ -101,6 +108,8 @@ pub struct Engine {
     pub(super) payload_calls: HashMap<u64, PayloadCall>,
     pub(super) state: super::state::KnownState,
     effects: Vec<Effect>,
+    /// When the core was last told of anything.
+    handled_ms: u64,
     /// Reports of what could not even be submitted.
     refused: Vec<(u64, PublishOutcome)>,
     written: Written,
@@ -158,6 +167,7 @@ impl Engine {
             payload_calls: HashMap::new(),
             state: parts.state,
             effects: Vec::new(),
+            handled_ms: 0,
             refused: Vec::new(),
             written: Written::default(),
             frozen_log: FrozenLog::default(),
@@ -178,7 +188,14 @@ impl Engine {
                 .saturating_sub(now.mono_ms);
             match inputs.recv_timeout(Duration::from_millis(wait.clamp(1, 100))) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(input) => self.take(input),
+                Ok(input) => {
+                    self.take(input);
+                    // Users who ask all the time must not keep it from its work.
+                    if clock::now().mono_ms >= self.handled_ms + TICK_EVERY_MS {
+                        self.handle(Event::Tick);
+                        self.report_refused();
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.handle(Event::Tick);
                     self.report_refused();
@@ -206,6 +223,18 @@ impl Engine {
                 self.hands.made_anew(&name, id);
                 self.handle(event);
             }
+            Input::State { key, value } => {
+                match self
+                    .state
+                    .hear(&self.names, key.as_deref(), value.as_deref())
+                {
+                    Ok(Some(event)) => self.handle(event),
+                    Ok(None) => {}
+                    Err(error) => {
+                        tracing::error!(%error, "a record of the state topic cannot be read: what it says does not hold here");
+                    }
+                }
+            }
             Input::Stop => {}
         }
         self.report_refused();
@@ -225,6 +254,7 @@ impl Engine {
 
     fn handle_at(&mut self, event: Event, now: Now) {
         let mut effects = std::mem::take(&mut self.effects);
+        self.handled_ms = now.mono_ms;
         self.coordinator.handle_event(event, now, &mut effects);
         for effect in effects.drain(..) {
             self.carry_out(effect);
@@ -258,10 +288,16 @@ impl Engine {
                 ack,
                 from,
                 generation,
+                lane,
             } => {
                 let topic = self.names.ack_topic(ack).to_owned();
-                self.hands.read_acks(&topic, &from, generation);
+                self.hands.read_acks(lane, &topic, &from, generation);
             }
+            Effect::StopRebuildAcks { ack } => {
+                let topic = self.names.ack_topic(ack).to_owned();
+                self.hands.stop_rebuild_acks(&topic);
+            }
+            Effect::PurgeQueue => self.hands.purge_queue(),
             Effect::AskAckEnds { ack, round } => self.hands.ask_ack_ends(ack, round),
             Effect::AskFence { topic, round } => self.hands.ask_fence(topic, round),
             Effect::FetchPayload {
@@ -468,7 +504,7 @@ impl Engine {
                     tracing::warn!(%error, "no checkpoint was written; nothing is lost: a restart reads more of kafka");
                 }
                 self.stats.store_trouble = Some(error.to_string());
-                self.coordinator.checkpoint_failed();
+                self.coordinator.checkpoint_anew();
                 self.next_checkpoint_ms = clock::now().mono_ms + CHECKPOINT_AGAIN_MS;
             }
         }
@@ -526,7 +562,14 @@ impl Engine {
         while !self.submitted.is_empty() && clock::now().mono_ms < until {
             match inputs.recv_timeout(Duration::from_millis(50)) {
                 Ok(Input::Api(_)) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(input) => self.take(input),
+                Ok(input) => {
+                    self.take(input);
+                    // Users who ask all the time must not keep it from its work.
+                    if clock::now().mono_ms >= self.handled_ms + TICK_EVERY_MS {
+                        self.handle(Event::Tick);
+                        self.report_refused();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

@@ -1,6 +1,6 @@
 //! The engine's hands: what the core wants done, done with Kafka's clients. Nothing in here waits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::mpsc::{Sender, SyncSender};
 use std::sync::{Arc, RwLock};
 
@@ -9,12 +9,14 @@ use super::input::{FetchFor, Input};
 use super::names::Names;
 use super::outgoing::Outgoing;
 use crate::core::event::PublishOutcome;
-use crate::core::types::AckIx;
+use crate::core::types::{AckIx, Lane};
 use crate::core::{CommitOrder, Event, TopicIx};
+use crate::kafka::KafkaProblem;
 use crate::kafka::fetch::{FetchRequest, Fetcher};
 use crate::kafka::member::Member;
 use crate::kafka::publisher::{Outbound, Publisher};
 use crate::kafka::reader::Reader;
+use crate::kafka::readers::Readers;
 use crate::kafka::trouble::Trouble;
 use crate::wire::commit::{CommitMeta, encode};
 
@@ -31,8 +33,10 @@ pub enum Ask {
 /// Kafka, as the engine uses it.
 pub struct KafkaHands {
     pub names: Names,
-    pub source_reader: Reader,
-    pub ack_reader: Reader,
+    pub source_readers: Readers,
+    pub ack_readers: Readers,
+    pub rebuild_reader: RebuildReader,
+    pub state_reader: Reader,
     pub asks: Sender<Ask>,
     pub fetcher: Fetcher<FetchFor>,
     pub publisher: Publisher,
@@ -40,6 +44,56 @@ pub struct KafkaHands {
     pub topic_ids: TopicIds,
     pub inputs: SyncSender<Input>,
     pub trouble: Trouble,
+}
+
+/// Makes the reader for a rebuild beside others.
+pub type MakeReader = Box<dyn Fn() -> Result<Reader, KafkaProblem> + Send>;
+
+/// A second reader of ACK topics, there only while something is rebuilt beside others.
+pub struct RebuildReader {
+    make: MakeReader,
+    reader: Option<Reader>,
+    topics: BTreeSet<String>,
+}
+
+impl RebuildReader {
+    #[must_use]
+    pub fn new(make: MakeReader) -> Self {
+        Self {
+            make,
+            reader: None,
+            topics: BTreeSet::new(),
+        }
+    }
+
+    fn read(&mut self, topic: &str, from: &[(i32, i64)], generation: u64) {
+        if self.reader.is_none() {
+            match (self.make)() {
+                Ok(reader) => self.reader = Some(reader),
+                // The partitions stay as they are; a restart rebuilds them with the main reader.
+                Err(problem) => {
+                    tracing::error!(%problem, "new partitions cannot be rebuilt: there is no reader for their ACKs");
+                }
+            }
+        }
+        if let Some(reader) = &self.reader {
+            reader.read(topic, from, generation);
+            self.topics.insert(topic.to_owned());
+        }
+    }
+
+    fn stop(&mut self, topic: &str) {
+        self.topics.remove(topic);
+        if self.topics.is_empty() {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(mut reader) = self.reader.take() {
+            reader.close();
+        }
+    }
 }
 
 impl KafkaHands {
@@ -54,19 +108,33 @@ impl KafkaHands {
 
 impl Hands for KafkaHands {
     fn read_source(&mut self, topic: &str, partition: i32, from: i64) {
-        self.source_reader.read(topic, &[(partition, from)], 0);
+        self.source_readers.read(topic, &[(partition, from)], 0);
     }
 
     fn stop_source(&mut self, topic: &str, partition: i32) {
-        self.source_reader.stop_reading(topic, partition);
+        self.source_readers.stop_reading(topic, partition);
     }
 
     fn pause_source(&mut self, topic: &str, partition: i32, paused: bool) {
-        self.source_reader.pause(topic, partition, paused);
+        self.source_readers.pause(topic, partition, paused);
     }
 
-    fn read_acks(&mut self, topic: &str, from: &[(i32, i64)], generation: u64) {
-        self.ack_reader.read(topic, from, generation);
+    fn read_acks(&mut self, lane: Lane, topic: &str, from: &[(i32, i64)], generation: u64) {
+        match lane {
+            Lane::Main => self.ack_readers.read(topic, from, generation),
+            Lane::Rebuild => self.rebuild_reader.read(topic, from, generation),
+        }
+    }
+
+    fn stop_rebuild_acks(&mut self, topic: &str) {
+        self.rebuild_reader.stop(topic);
+    }
+
+    fn purge_queue(&mut self) {
+        tracing::warn!(
+            "the group has not confirmed us in time: retries that wait to be sent are dropped, and tried again once it has"
+        );
+        self.publisher.purge_queue();
     }
 
     fn ask_ack_ends(&mut self, ack: AckIx, round: u64) {
@@ -111,12 +179,13 @@ impl Hands for KafkaHands {
                     cluster_id: self.names.cluster_id.clone(),
                     source_topic_id: self.topic_id(topic),
                     ack_topic_id: self.topic_id(self.names.ack_topic_of(order.topic)),
+                    owner: self.names.owner.clone(),
                 };
                 (topic.to_owned(), order.partition, order.low, encode(&meta))
             })
             .collect();
         let inputs = self.inputs.clone();
-        self.member.commit(records, move |results| {
+        self.member.commit(records, move |sent_ms, results| {
             for (i, order) in orders.iter().enumerate() {
                 let outcome: Result<(), Box<str>> = match &results {
                     Ok(each) => match each.get(i) {
@@ -133,6 +202,7 @@ impl Hands for KafkaHands {
                     topic: order.topic,
                     partition: order.partition,
                     low: order.low,
+                    sent_ms,
                     outcome,
                 }));
             }
@@ -150,8 +220,10 @@ impl Hands for KafkaHands {
     }
 
     fn stop_reading(&mut self) {
-        self.source_reader.close();
-        self.ack_reader.close();
+        self.source_readers.close();
+        self.ack_readers.close();
+        self.rebuild_reader.close();
+        self.state_reader.close();
         self.fetcher.close();
     }
 }

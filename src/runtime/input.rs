@@ -34,6 +34,11 @@ pub enum Input {
         id: String,
         event: Event,
     },
+    /// A record of the state topic that came while we run.
+    State {
+        key: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+    },
     /// End in order.
     Stop,
 }

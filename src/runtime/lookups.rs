@@ -216,6 +216,8 @@ fn tell_lost(
             inputs,
             Input::Event(Event::AckOutOfRange {
                 ack: AckIx(ack as u16),
+                lane: out.lane,
+                generation: out.generation,
                 partition,
                 log_start,
             }),

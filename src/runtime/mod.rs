@@ -21,11 +21,11 @@ mod takeover;
 
 pub use checkpoints::{Checkpoints, Reopen};
 pub use engine::{Engine, EngineParts, Hands};
-pub use hands::{Ask, KafkaHands, TopicIds};
+pub use hands::{Ask, KafkaHands, RebuildReader, TopicIds};
 pub use input::{FetchFor, Fetched, INPUTS_MAX, Input};
 pub use lookups::{answer_asks, keep_round, refresh_counts};
 pub use names::Names;
 pub use outgoing::Outgoing;
-pub use sinks::{AckSink, SourceSink};
+pub use sinks::{AckSink, SourceSink, StateSink};
 pub use state::{KnownState, state_record};
 pub use takeover::{Images, Look, take_over};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::core::types::AckIx;
 use crate::core::{CoreLimits, TopicIx, TopicSettings};
+use crate::kafka::settings::ClientSettings;
 use crate::wire::rules::DecodeRules;
 
 /// Fixed while the process lives, shared by all threads.
@@ -13,16 +14,19 @@ pub struct Names {
     pub config: Arc<Config>,
     pub rules: Arc<DecodeRules>,
     pub cluster_id: String,
+    /// Of our store, which only one process can have open.
+    pub owner: String,
 }
 
 impl Names {
     #[must_use]
-    pub fn new(config: Arc<Config>, cluster_id: String) -> Self {
+    pub fn new(config: Arc<Config>, cluster_id: String, owner: String) -> Self {
         let rules = Arc::new(DecodeRules::new(&config, &cluster_id));
         Self {
             config,
             rules,
             cluster_id,
+            owner,
         }
     }
 
@@ -90,6 +94,12 @@ impl Names {
             .collect()
     }
 
+    /// The group's session, ms.
+    #[must_use]
+    pub fn session_ms(&self) -> u64 {
+        ClientSettings::new(&self.config.kafka).session_timeout_ms()
+    }
+
     #[must_use]
     pub fn core_limits(&self) -> CoreLimits {
         let limits = &self.config.limits;
@@ -100,6 +110,7 @@ impl Names {
             settled_retention_ms: u64::try_from(limits.settled_retention.as_millis())
                 .unwrap_or(u64::MAX),
             commit_every_ms: u64::try_from(every).unwrap_or(1_000),
+            lease_ms: self.session_ms() / 2,
         }
     }
 }

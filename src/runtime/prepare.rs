@@ -2,12 +2,13 @@
 //! to those that are new.
 //!
 //! Birth: ACK ends E0 are read, then source ends S0 (as `start` says), then one record with all of them is durable on
-//! the state topic. Only then is anything committed or read. So a crash at any point begins again at the same place.
+//! the state topic. Only then is anything committed or read. So a crash at any point begins again at the same place. Of
+//! several instances, the one that has partition 0 writes it; the others wait for it.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use super::input::Input;
 use super::names::Names;
 use super::state::{KnownState, state_record};
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::core::event::PublishOutcome;
 use crate::core::types::LOG_START;
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, At};
-use crate::kafka::publisher::{Outbound, Publisher};
+use crate::kafka::publisher::{Outbound, PartitionCounts, Publisher};
 use crate::kafka::reader::{Applied, Reader, RecordSink};
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
@@ -104,7 +105,13 @@ impl RecordSink for StateSink {
             .send((std::mem::take(&mut self.records), position));
     }
 
-    fn out_of_range(&mut self, _topic: &str, _partition: i32) {}
+    fn out_of_range(&mut self, _topic: &str, _partition: i32, _generation: u64) {}
+}
+
+/// The state topic, and how far it was read.
+pub struct ReadState {
+    pub state: KnownState,
+    pub to: i64,
 }
 
 /// Reads the state topic to its end; creates it if it is missing.
@@ -117,7 +124,7 @@ pub fn read_state(
     settings: &ClientSettings,
     trouble: &Trouble,
     stopped: &dyn Fn() -> bool,
-) -> Result<KnownState, PrepareError> {
+) -> Result<ReadState, PrepareError> {
     let topic = names.config.kafka.state_topic.as_str();
     let missing = |why: String| PrepareError::StateTopic {
         topic: topic.to_owned(),
@@ -163,7 +170,7 @@ pub fn read_state(
     };
     let mut state = KnownState::default();
     if end == 0 {
-        return Ok(state);
+        return Ok(ReadState { state, to: 0 });
     }
     let (batches, received) = channel();
     let sink = StateSink {
@@ -185,7 +192,10 @@ pub fn read_state(
         }
     }
     reader.close();
-    Ok(state)
+    Ok(ReadState {
+        state,
+        to: position,
+    })
 }
 
 /// Refuses what would lose messages, warns of what might. What a broker cannot or may not tell is a warning.
@@ -264,7 +274,7 @@ fn existing_config(
     }
 }
 
-/// Writes the birth of each topic that has none yet.
+/// Writes the birth of those of the topics that have none yet.
 ///
 /// # Errors
 /// Kafka did not answer, or did not take the record.
@@ -272,10 +282,10 @@ pub fn give_birth(
     names: &Names,
     admin: &Admin,
     state: &mut KnownState,
-    publisher: &Publisher,
-    inputs: &Receiver<Input>,
+    scribe: &Scribe,
+    wanted: impl Fn(&TopicConfig) -> bool,
 ) -> Result<(), PrepareError> {
-    for topic in &names.config.topics {
+    for topic in names.config.topics.iter().filter(|t| wanted(t)) {
         if state.birth(&topic.name).is_some() {
             continue;
         }
@@ -285,7 +295,7 @@ pub fn give_birth(
             birth: Some(birth.clone()),
         };
         let outgoing = state_record(names, &record);
-        write_durably(publisher, inputs, &outgoing)?;
+        scribe.write_durably(&outgoing)?;
         tracing::info!(
             topic = topic.name,
             partitions = birth.source.len(),
@@ -337,60 +347,77 @@ fn conceive(names: &Names, admin: &Admin, topic: &TopicConfig) -> Result<Birth, 
     })
 }
 
-/// Publishes and waits for the report: only before the engine runs, when nobody else waits for one.
-fn write_durably(
-    publisher: &Publisher,
-    inputs: &Receiver<Input>,
-    record: &super::Outgoing,
-) -> Result<(), PrepareError> {
-    for token in (0..5).map(|n| u64::MAX - n) {
-        let handed_over = publisher.publish(
-            token,
-            &Outbound {
-                topic: record.topic.clone(),
-                partition: record.partition,
-                spread: record.spread,
-                key: record.key.clone(),
-                value: record.value.clone(),
-                headers: record.headers.clone(),
-            },
-        );
-        loop {
-            let input = match &handed_over {
-                Ok(()) => inputs.recv_timeout(Duration::from_secs(60)),
-                Err(outcome) => Ok(Input::Reported {
-                    token,
-                    outcome: outcome.clone(),
-                }),
-            };
-            match input {
-                Ok(Input::Reported { token: t, outcome }) if t == token => match outcome {
-                    PublishOutcome::Durable(_) => return Ok(()),
-                    // A birth that is written twice says the same.
-                    PublishOutcome::Ambiguous(_) => break,
-                    PublishOutcome::Refused(why) => {
-                        return Err(KafkaProblem::Refused(format!(
-                            "the state topic {} does not take a record: {why}",
-                            record.topic
-                        ))
-                        .into());
-                    }
-                    PublishOutcome::TooLarge => {
-                        return Err(KafkaProblem::Refused(format!(
-                            "a record for the state topic {} is too large: raise its max.message.bytes",
-                            record.topic
-                        ))
-                        .into());
-                    }
+/// A producer for the few records that are written beside the engine: each is waited for.
+pub struct Scribe {
+    publisher: Publisher,
+    reports: Receiver<(u64, PublishOutcome)>,
+}
+
+impl Scribe {
+    /// # Errors
+    /// The settings make no client.
+    pub fn spawn(settings: &ClientSettings, trouble: &Trouble) -> Result<Self, KafkaProblem> {
+        let (reported, reports) = channel();
+        let report = Arc::new(move |token, outcome| {
+            // Given up waiting: it is written again, or not needed any more.
+            let _ = reported.send((token, outcome));
+        });
+        let counts = PartitionCounts::default();
+        Ok(Self {
+            publisher: Publisher::spawn(&settings.publisher(), trouble, counts, report)?,
+            reports,
+        })
+    }
+
+    fn write_durably(&self, record: &super::Outgoing) -> Result<(), PrepareError> {
+        let topic = &record.topic;
+        for token in 0..5 {
+            let handed_over = self.publisher.publish(
+                token,
+                &Outbound {
+                    topic: topic.clone(),
+                    partition: record.partition,
+                    spread: record.spread,
+                    key: record.key.clone(),
+                    value: record.value.clone(),
+                    headers: record.headers.clone(),
                 },
+            );
+            let outcome = match handed_over {
+                Ok(()) => self.report_of(token),
+                Err(outcome) => Some(outcome),
+            };
+            match outcome {
+                Some(PublishOutcome::Durable(_)) => return Ok(()),
+                // A birth that is written twice says the same.
+                Some(PublishOutcome::Ambiguous(_)) | None => {}
+                Some(PublishOutcome::Refused(why)) => {
+                    return Err(KafkaProblem::Refused(format!(
+                        "the state topic {topic} does not take a record: {why}"
+                    ))
+                    .into());
+                }
+                Some(PublishOutcome::TooLarge) => {
+                    return Err(KafkaProblem::Refused(format!(
+                        "a record for the state topic {topic} is too large: raise its max.message.bytes"
+                    ))
+                    .into());
+                }
+            }
+        }
+        Err(KafkaProblem::Unreachable(format!(
+            "the state topic {topic} did not report a record in time"
+        ))
+        .into())
+    }
+
+    fn report_of(&self, token: u64) -> Option<PublishOutcome> {
+        loop {
+            match self.reports.recv_timeout(Duration::from_secs(60)) {
+                Ok((of, outcome)) if of == token => return Some(outcome),
                 Ok(_) => {}
-                Err(_) => break,
+                Err(_) => return None,
             }
         }
     }
-    Err(KafkaProblem::Unreachable(format!(
-        "the state topic {} did not report a record in time",
-        record.topic
-    ))
-    .into())
 }

@@ -5,8 +5,9 @@ use std::sync::mpsc::{Sender, SyncSender};
 
 use super::input::Input;
 use crate::core::types::AckIx;
-use crate::core::{AckBatch, AckRecord, Event, SourceBatch, TopicIx};
-use crate::kafka::reader::{Applied, RecordSink};
+use crate::core::types::Lane;
+use crate::core::{AckBatch, Event, SourceBatch, TopicIx};
+use crate::kafka::reader::{Applied, BATCH_MAX, RecordSink};
 use crate::ports::RawRecord;
 use crate::wire::ack::AckDecoder;
 use crate::wire::rules::DecodeRules;
@@ -15,8 +16,11 @@ use crate::wire::source::SourceDecoder;
 /// A partition of which the broker has not got the offset that was asked for: its log start is to be looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfRange {
+    pub lane: Lane,
     pub topic: String,
     pub partition: i32,
+    /// Of the order to read it.
+    pub generation: u64,
 }
 
 /// What the source reader reads.
@@ -49,21 +53,26 @@ impl RecordSink for SourceSink {
     }
 
     fn end_of_batch(&mut self, applied: &[Applied]) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let next = SourceBatch {
+            records: Vec::with_capacity(BATCH_MAX),
+            applied: Vec::new(),
+        };
+        let mut batch = std::mem::replace(&mut self.batch, next);
         for a in applied {
             if let Some(TopicIx(ix)) = self.decoder.topic_ix(&a.topic) {
                 batch.applied.push((TopicIx(ix), a.partition, a.position));
             }
         }
-        self.batch.records.reserve(batch.records.len());
         // The engine is gone: we are ending.
         let _ = self.inputs.send(Input::Event(Event::SourceBatch(batch)));
     }
 
-    fn out_of_range(&mut self, topic: &str, partition: i32) {
+    fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {
         let _ = self.lost.send(OutOfRange {
             topic: topic.to_owned(),
             partition,
+            generation,
+            lane: Lane::Main,
         });
     }
 }
@@ -71,76 +80,98 @@ impl RecordSink for SourceSink {
 /// What the ACK reader reads.
 pub struct AckSink {
     decoder: AckDecoder,
-    records: Vec<(AckIx, AckRecord)>,
+    /// One for each ACK topic of which something was read: nearly always one.
+    batches: Vec<AckBatch>,
     inputs: SyncSender<Input>,
     lost: Sender<OutOfRange>,
+    lane: Lane,
 }
 
 impl AckSink {
     #[must_use]
     pub fn new(
+        lane: Lane,
         rules: Arc<DecodeRules>,
         inputs: SyncSender<Input>,
         lost: Sender<OutOfRange>,
     ) -> Self {
         Self {
             decoder: AckDecoder::new(rules),
-            records: Vec::new(),
+            batches: Vec::new(),
             inputs,
             lost,
+            lane,
         }
+    }
+
+    /// The batch of that topic. Those of one read are few, and records come in runs: the last one is nearly always it.
+    fn batch(&mut self, ack: AckIx) -> &mut AckBatch {
+        let found = self.batches.iter().rposition(|b| b.ack == ack);
+        let at = found.unwrap_or_else(|| {
+            self.batches.push(AckBatch {
+                ack,
+                records: Vec::with_capacity(BATCH_MAX),
+                applied: Vec::new(),
+                generation: 0,
+                lane: self.lane,
+            });
+            self.batches.len() - 1
+        });
+        &mut self.batches[at]
     }
 }
 
 impl RecordSink for AckSink {
     fn record(&mut self, record: &RawRecord<'_>) {
-        self.records.extend(self.decoder.decode(record));
+        if let Some((ack, record)) = self.decoder.decode(record) {
+            self.batch(ack).records.push(record);
+        }
     }
 
     fn end_of_batch(&mut self, applied: &[Applied]) {
-        // One batch for each ACK topic that is in it: nearly always one.
-        let mut batches: Vec<AckBatch> = Vec::new();
-        let mut of = |ack: AckIx, generation: u64| -> usize {
-            if let Some(at) = batches.iter().position(|b| b.ack == ack) {
-                return at;
-            }
-            batches.push(AckBatch {
-                ack,
-                records: Vec::new(),
-                applied: Vec::new(),
-                generation,
-            });
-            batches.len() - 1
-        };
-        let mut places = Vec::with_capacity(applied.len());
         for a in applied {
             if let Some(ack) = self.decoder.ack_ix(&a.topic) {
-                places.push((of(ack, a.generation), a.partition, a.position));
+                let batch = self.batch(ack);
+                batch.generation = a.generation;
+                batch.applied.push((a.partition, a.position));
             }
         }
-        if batches.len() == 1 {
-            let size = self.records.len();
-            let records = std::mem::replace(&mut self.records, Vec::with_capacity(size));
-            batches[0].records = records.into_iter().map(|(_, record)| record).collect();
-        } else {
-            for (ack, record) in self.records.drain(..) {
-                if let Some(batch) = batches.iter_mut().find(|b| b.ack == ack) {
-                    batch.records.push(record);
-                }
+        for batch in self.batches.drain(..) {
+            // What was read again moves nothing, and says nothing new.
+            if !batch.applied.is_empty() {
+                let _ = self.inputs.send(Input::Event(Event::AckBatch(batch)));
             }
-        }
-        for (place, partition, position) in places {
-            batches[place].applied.push((partition, position));
-        }
-        for batch in batches {
-            let _ = self.inputs.send(Input::Event(Event::AckBatch(batch)));
         }
     }
 
-    fn out_of_range(&mut self, topic: &str, partition: i32) {
+    fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {
         let _ = self.lost.send(OutOfRange {
             topic: topic.to_owned(),
             partition,
+            generation,
+            lane: self.lane,
         });
+    }
+}
+
+/// What comes on the state topic while we run: other instances' changes, and our own once more.
+pub struct StateSink(pub SyncSender<Input>);
+
+impl RecordSink for StateSink {
+    fn record(&mut self, record: &RawRecord<'_>) {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let _ = self.0.send(Input::State {
+            key: owned(record.key),
+            value: owned(record.value),
+        });
+    }
+
+    fn end_of_batch(&mut self, _applied: &[Applied]) {}
+
+    fn out_of_range(&mut self, topic: &str, _partition: i32, _generation: u64) {
+        tracing::error!(
+            topic,
+            "the state topic lost records that were not read: changes that users made elsewhere may not hold here until a restart"
+        );
     }
 }

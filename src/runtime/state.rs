@@ -85,6 +85,46 @@ impl KnownState {
         Ok(())
     }
 
+    /// A record that came while we run: what the core is to be told of it. What is in force already is not told again.
+    ///
+    /// # Errors
+    /// A record that cannot be read.
+    pub fn hear(
+        &mut self,
+        names: &Names,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Event>, StateError> {
+        let (topic, apply_pending) = match StateRecord::decode(key, value) {
+            Ok(StateRecord::Policy { topic, policy }) => {
+                (topic, policy.is_some_and(|p| p.apply_pending))
+            }
+            Ok(StateRecord::Pause { topic, .. }) => (topic, false),
+            _ => (String::new(), false),
+        };
+        let Some(topic) = names.topic_ix(&topic) else {
+            return self.apply(names, key, value).map(|()| None);
+        };
+        let paused = |state: &Self| state.paused.get(&topic).copied().unwrap_or(false);
+        let before = (self.overrides(topic), paused(self));
+        self.apply(names, key, value)?;
+        let after = (self.overrides(topic), paused(self));
+        Ok(if after.0 != before.0 {
+            Some(Event::PolicyChanged {
+                topic,
+                overrides: after.0,
+                apply_pending,
+            })
+        } else if after.1 != before.1 {
+            Some(Event::Paused {
+                topic,
+                paused: after.1,
+            })
+        } else {
+            None
+        })
+    }
+
     #[must_use]
     pub fn birth(&self, topic: &str) -> Option<&Birth> {
         self.births.get(topic)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::hands::TopicIds;
 use super::names::Names;
 use super::state::KnownState;
+use crate::clock;
 use crate::core::event::{Assignment, Recreated};
 use crate::core::image::PartitionImage;
 use crate::core::types::LOG_START;
@@ -37,7 +38,6 @@ pub fn take_over(
     look: &Look<'_>,
     images: &mut Images,
     partitions: &[(String, i32)],
-    running: bool,
 ) -> Result<Vec<Assignment>, KafkaProblem> {
     let Look {
         names,
@@ -47,6 +47,9 @@ pub fn take_over(
         ids,
     } = *look;
     let mut assignments = Vec::new();
+    // A submission under the former owner's lease, and the time that it may take.
+    let session_ms = names.session_ms();
+    let former_owner_until_ms = clock::now().mono_ms + session_ms / 2 + session_ms / 4;
     let mut first_commits: Vec<CommitRecord> = Vec::new();
     let committed = if partitions.is_empty() {
         Vec::new()
@@ -86,15 +89,19 @@ pub fn take_over(
                 Some((at.1, b))
             });
             let mut image = images.remove(&(config.name.clone(), partition));
+            // Before its first commit nobody publishes anything for a partition.
+            let mut owned_by_another = false;
             let (low, acks, recreated) = match (offset, born) {
                 (Some(low), _) => {
                     let metadata = found.map(|c| c.metadata.as_slice()).unwrap_or_default();
                     match decode(metadata) {
                         Ok(meta) => {
+                            owned_by_another = meta.owner != names.owner;
                             let recreated = recreated(names, &meta, &source_id, &ack_id);
                             (low, Some(meta.acks), recreated)
                         }
                         Err(error) => {
+                            owned_by_another = true;
                             tracing::warn!(topic = config.name, partition, %error, "what was committed with the offset cannot be read: all ACKs are read again");
                             (low, None, None)
                         }
@@ -106,6 +113,7 @@ pub fn take_over(
                         cluster_id: names.cluster_id.clone(),
                         source_topic_id: birth.source_topic_id.clone().unwrap_or_default(),
                         ack_topic_id: birth.ack_topic_id.clone().unwrap_or_default(),
+                        owner: names.owner.clone(),
                     };
                     let recreated = recreated(names, &meta, &source_id, &ack_id);
                     first_commits.push((config.name.clone(), partition, s0, encode(&meta)));
@@ -135,8 +143,13 @@ pub fn take_over(
                 log_start,
                 acks,
                 ack_log_starts: ack_log_starts.clone(),
-                appeared: running && offset.is_none() && born.is_none(),
+                appeared: offset.is_none() && born.is_none(),
                 recreated,
+                former_owner_until_ms: if owned_by_another {
+                    former_owner_until_ms
+                } else {
+                    0
+                },
                 image: image.map(Box::new),
             });
         }
@@ -149,7 +162,7 @@ pub fn take_over(
 
 fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), KafkaProblem> {
     let (done, results) = std::sync::mpsc::sync_channel(1);
-    member.commit(commits, move |outcome| {
+    member.commit(commits, move |_, outcome| {
         let _ = done.send(outcome);
     });
     let results = results

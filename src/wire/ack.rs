@@ -57,7 +57,6 @@ impl AckDecoder {
         let ack = self.ack_ix(raw.topic)?;
         let rule = self.rules.ack(ack)?;
 
-        self.slots.reset(&rule.ids);
         let mut said = Said::default();
         let slots = &mut self.slots;
         let mut served = Served {
@@ -65,7 +64,12 @@ impl AckDecoder {
             ack,
             last: &mut self.last_topic,
         };
+        let mut has_headers = false;
         raw.headers.visit(&mut |name, value| {
+            if !has_headers {
+                has_headers = true;
+                slots.reset(&rule.ids);
+            }
             rule.ids.observe(slots, name, value);
             if let Some(ours) = name.strip_prefix(names::PREFIX.as_bytes())
                 && let Some(value) = value
@@ -75,6 +79,17 @@ impl AckDecoder {
             ControlFlow::Continue(())
         });
 
+        if !has_headers {
+            // The common record: nothing but the position in its key.
+            if rule.key_without_headers
+                && let Some(target) = raw.key.and_then(|key| served.position(key))
+            {
+                let at = LogPosition::new(raw.partition, raw.offset);
+                let extra = None;
+                return Some((ack, AckRecord { at, target, extra }));
+            }
+            slots.reset(&rule.ids);
+        }
         let target = if said.extra.verdict.is_coordinators() {
             raw.key
                 .and_then(|key| served.position(key))

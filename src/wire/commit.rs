@@ -8,19 +8,21 @@
 //! Invariants: for each partition, the decoded E is at most the encoded one (a partition that is not named counts as 0),
 //! and equal to it wherever the exact numbers fit.
 //!
-//! # Format 1
+//! # Format 2
 //!
-//! `a1:`, then base64 (URL-safe, no padding) of
+//! `a2:`, then base64 (URL-safe, no padding) of
 //!
 //! | bytes | what |
 //! | --- | --- |
-//! | 3 × (varint, bytes) | cluster id, source topic id, ACK topic id; empty: not known |
+//! | 4 × (varint, bytes) | cluster id, source topic id, ACK topic id, owner; empty: not known |
 //! | varint | number of runs of neighbouring partitions |
 //! | per run: 2 varints | partitions left out since the last run; length − 1 |
 //! | varint | base: the least E; only if there is a run |
 //! | 1 + 1 | shift; width: how many low bits were dropped, and how many bits each of the following has |
 //! | ⌈n · width / 8⌉ | (E − base) >> shift of each partition, packed, the lowest bit first |
 //! | 4 | CRC-32 of all before, little-endian |
+//!
+//! Format 1 (`a1:`) is the same without the owner; it is still read.
 //!
 //! Bits rather than a varint for each E: with a thousand ACK partitions a varint has no room for anything but its first
 //! seven bits, and from 2,200 on for nothing at all, while this goes on with what bits there are.
@@ -39,7 +41,9 @@ pub const ID_BYTES_MAX: usize = 255;
 /// More partitions than a topic can sensibly have; what is read never makes us keep more.
 pub const PARTITIONS_MAX: usize = 100_000;
 
-const PREFIX: &str = "a1:";
+const PREFIX: &str = "a2:";
+/// Without an owner.
+const PREFIX_1: &str = "a1:";
 const CRC_BYTES: usize = 4;
 /// Bytes in front of base64, the checksum included.
 const BODY_BYTES_MAX: usize = (METADATA_BYTES_MAX - PREFIX.len()) / 4 * 3;
@@ -55,6 +59,9 @@ pub struct CommitMeta {
     pub cluster_id: String,
     pub source_topic_id: String,
     pub ack_topic_id: String,
+    /// Whose process committed it: the id of its store, which only one process can have open. What is in flight for the
+    /// partition can only be its.
+    pub owner: String,
 }
 
 /// Why metadata cannot be read. In each case all ACKs are to be replayed.
@@ -74,7 +81,12 @@ pub enum CommitMetaError {
 #[must_use]
 pub fn encode(meta: &CommitMeta) -> String {
     let mut body = Vec::with_capacity(256);
-    for id in [&meta.cluster_id, &meta.source_topic_id, &meta.ack_topic_id] {
+    for id in [
+        &meta.cluster_id,
+        &meta.source_topic_id,
+        &meta.ack_topic_id,
+        &meta.owner,
+    ] {
         let id = if id.len() <= ID_BYTES_MAX { id } else { "" };
         varint::push(&mut body, id.len() as u64);
         body.extend_from_slice(id.as_bytes());
@@ -91,7 +103,8 @@ pub fn encode(meta: &CommitMeta) -> String {
 /// # Errors
 /// [`CommitMetaError`]: replay all ACKs.
 pub fn decode(metadata: &[u8]) -> Result<CommitMeta, CommitMetaError> {
-    let Some(text) = metadata.strip_prefix(PREFIX.as_bytes()) else {
+    let second = metadata.strip_prefix(PREFIX.as_bytes());
+    let Some(text) = second.or_else(|| metadata.strip_prefix(PREFIX_1.as_bytes())) else {
         return Err(match metadata {
             [b'a', b'1'..=b'9', rest @ ..] if rest.iter().take(4).any(|b| *b == b':') => {
                 CommitMetaError::Newer
@@ -121,12 +134,17 @@ pub fn decode(metadata: &[u8]) -> Result<CommitMeta, CommitMetaError> {
     let [Some(cluster_id), Some(source_topic_id), Some(ack_topic_id)] = ids else {
         return Err(CommitMetaError::Damaged("ids"));
     };
+    let owner = match second {
+        Some(_) => id().ok_or(CommitMetaError::Damaged("owner"))?,
+        None => String::new(),
+    };
     let acks = take_acks(body).ok_or(CommitMetaError::Damaged("ACK positions"))?;
     Ok(CommitMeta {
         acks,
         cluster_id,
         source_topic_id,
         ack_topic_id,
+        owner,
     })
 }
 

@@ -89,6 +89,26 @@ impl IdRules {
         !matches!(self.rules.first(), None | Some(Rule::Position))
     }
 
+    /// Whether a record without headers yields no value, and nothing of it is asked.
+    #[must_use]
+    pub fn wants_headers_alone(&self) -> bool {
+        !matches!(
+            self.first_without_headers(),
+            Some(Rule::Key | Rule::Json(_))
+        )
+    }
+
+    /// Whether the key is the first that can name a record without headers.
+    #[must_use]
+    pub fn wants_key_without_headers(&self) -> bool {
+        matches!(self.first_without_headers(), Some(Rule::Key))
+    }
+
+    fn first_without_headers(&self) -> Option<&Rule> {
+        let of_headers = |rule: &Rule| matches!(rule, Rule::Header(_) | Rule::CloudEvents { .. });
+        self.rules.iter().find(|rule| !of_headers(rule))
+    }
+
     /// Puts a header aside if an entry wants it. For every header of the record, in order.
     pub fn observe(&self, slots: &mut Slots, name: &[u8], value: Option<&[u8]>) {
         for (wanted, slot) in self.header_names.iter().zip(&mut slots.0) {

@@ -30,6 +30,8 @@ pub struct SourceRule {
     /// A message that nothing but its position names is counted. Only where somebody asked for another id: positions
     /// are what is recommended, so that the default list finding no header is no fault.
     pub missing_id_counts: bool,
+    /// There is nothing to say of a record without headers.
+    pub plain_without_headers: bool,
 }
 
 /// An ACK topic.
@@ -40,6 +42,8 @@ pub struct AckRule {
     pub sources: Vec<TopicIx>,
     /// The `ack_id` lists of these sources, one after the other.
     pub ids: IdRules,
+    /// Of a record without headers, its key says what it names.
+    pub key_without_headers: bool,
 }
 
 impl DecodeRules {
@@ -66,14 +70,17 @@ impl DecodeRules {
                     name: topic.ack_topic.clone(),
                     sources: vec![topic_ix],
                     ids: IdRules::new([]),
+                    key_without_headers: false,
                 }),
             }
             let ids = IdRules::new(&topic.id);
+            let missing_id_counts =
+                ids.wants_more_than_position() && topic.set_by_file.contains("id");
             new.sources.push(SourceRule {
                 name: topic.name.clone(),
                 ack,
-                missing_id_counts: ids.wants_more_than_position()
-                    && topic.set_by_file.contains("id"),
+                missing_id_counts,
+                plain_without_headers: ids.wants_headers_alone() && !missing_id_counts,
                 ids,
             });
             new.source_by_name
@@ -87,6 +94,7 @@ impl DecodeRules {
                     .filter_map(|t| config.topics.get(t))
                     .flat_map(|t| &t.ack_id),
             );
+            ack.key_without_headers = ack.ids.wants_key_without_headers();
         }
         new
     }

@@ -56,6 +56,7 @@ impl SourceDecoder {
         let topic = self.last.find(&self.rules, raw.topic.as_bytes())?;
         let rule = self.rules.source(topic)?;
         let extra = extra(&self.rules, rule, raw, &mut self.slots, &mut self.reserved);
+        let is_plain = extra.as_ref().is_none_or(|e| *e == SourceExtra::default());
         Some(SourceRecord {
             topic,
             partition: raw.partition,
@@ -63,7 +64,7 @@ impl SourceDecoder {
             timestamp_ms: raw.timestamp_ms,
             len: digest::size(raw.key, raw.value),
             digest: digest::digest(raw.key, raw.value),
-            extra: (extra != SourceExtra::default()).then(|| Box::new(extra)),
+            extra: extra.filter(|_| !is_plain).map(Box::new),
         })
     }
 
@@ -79,12 +80,16 @@ fn extra(
     raw: &RawRecord<'_>,
     slots: &mut Slots,
     reserved: &mut Reserved,
-) -> SourceExtra {
+) -> Option<SourceExtra> {
     let ack_topic = rules.ack(rule.ack).map_or("", |a| a.name.as_str());
-    slots.reset(&rule.ids);
-    reserved.reset();
     let mut unfaithful = false;
+    let mut has_headers = false;
     raw.headers.visit(&mut |name, value| {
+        if !has_headers {
+            has_headers = true;
+            slots.reset(&rule.ids);
+            reserved.reset();
+        }
         rule.ids.observe(slots, name, value);
         if let Some(ours) = name.strip_prefix(names::PREFIX.as_bytes()) {
             reserved.observe(ours, value, raw, rules.group(), ack_topic);
@@ -92,6 +97,13 @@ fn extra(
         unfaithful |= !is_faithful(name);
         ControlFlow::Continue(())
     });
+    if !has_headers {
+        if rule.plain_without_headers {
+            return None;
+        }
+        slots.reset(&rule.ids);
+        reserved.reset();
+    }
     let copy = reserved.copy_mark(raw.offset);
 
     let told = match &copy {
@@ -106,7 +118,7 @@ fn extra(
             (picked.id, picked.unfit || missing)
         }
     };
-    SourceExtra {
+    Some(SourceExtra {
         id: id
             .filter(|id| !rules.is_position(id.as_bytes()))
             .map(Into::into),
@@ -115,7 +127,7 @@ fn extra(
         timeout_ms: reserved.timeout_ms,
         bad_timeout: reserved.bad_timeout,
         unfaithful,
-    }
+    })
 }
 
 /// Whether a header of that name reaches B again as it was. librdkafka holds names as C strings with a length: what has

@@ -1,6 +1,11 @@
-//! Drives a coordinator by hand, in fake time: one topic, one source partition, one ACK partition.
+//! Drives a coordinator by hand, in fake time: one topic, one source partition (and others, if they are assigned), one
+//! ACK partition.
+
+use std::collections::BTreeMap;
 
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::image::PartitionImage;
+use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, State};
 use ackwarden::core::{
     AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
@@ -14,11 +19,15 @@ pub struct Driver {
     pub core: Coordinator,
     pub now_ms: u64,
     pub source_end: i64,
+    /// Of partitions other than 0.
+    pub other_ends: BTreeMap<i32, i64>,
     pub ack_end: i64,
     generation: u64,
     /// What is submitted and not reported yet.
     pub published: Vec<Publish>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
+    /// By how much the wall clock was set.
+    pub wall_set_ms: i64,
 }
 
 pub fn policy() -> Policy {
@@ -53,46 +62,64 @@ impl Driver {
             settled_max: 100,
             settled_retention_ms: 3_600_000,
             commit_every_ms: 10,
+            lease_ms: 20_000,
         };
         Self {
             core: Coordinator::new(vec![settings], limits, 1),
             now_ms: 1,
             source_end: 0,
+            other_ends: BTreeMap::new(),
             ack_end: 0,
             generation: 0,
             published: Vec::new(),
             committed: None,
+            wall_set_ms: 0,
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            mono_ms: self.now_ms,
+            wall_ms: 1_700_000_000_000 + self.now_ms as i64 + self.wall_set_ms,
         }
     }
 
     /// From (low, E = 0), with the source's log beginning at `log_start`.
     pub fn assign(&mut self, low: i64, log_start: i64) {
-        self.handle(Event::Assigned(vec![Assignment {
-            topic: T,
-            partition: 0,
+        self.assign_with(low, log_start, None);
+    }
+
+    /// With what a store kept of it.
+    pub fn assign_with(&mut self, low: i64, log_start: i64, image: Option<PartitionImage>) {
+        self.assigned(Assignment {
             low,
-            born: 0,
             log_start,
-            acks: Some(vec![(0, 0)]),
-            ack_log_starts: vec![(0, 0)],
-            appeared: false,
-            recreated: None,
-            image: None,
-        }]));
+            image: image.map(Box::new),
+            ..nothing_known(0)
+        });
+    }
+
+    /// A partition besides 0, empty.
+    pub fn assign_other(&mut self, partition: i32) {
+        self.other_ends.insert(partition, 0);
+        self.assigned(nothing_known(partition));
+    }
+
+    fn assigned(&mut self, assignment: Assignment) {
+        self.handle(Event::Assigned(vec![assignment]));
         self.pass(500);
     }
 
     pub fn handle(&mut self, event: Event) {
-        let now = Now {
-            mono_ms: self.now_ms,
-            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
-        };
+        let now = self.now();
         let mut effects = Vec::new();
         self.core.handle_event(event, now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::ReadSource { from, .. } if from <= self.source_end => {
-                    let applied = vec![(T, 0, self.source_end)];
+                Effect::ReadSource {
+                    partition, from, ..
+                } if from <= self.end(partition) => {
+                    let applied = vec![(T, partition, self.end(partition))];
                     self.handle(Event::SourceBatch(SourceBatch {
                         records: Vec::new(),
                         applied,
@@ -107,9 +134,10 @@ impl Driver {
                     self.handle(Event::AckEnds { ack, round, answer });
                 }
                 Effect::AskFence { topic, round } => {
+                    let others = self.other_ends.iter().map(|(n, end)| (*n, *end));
                     let answer = Ok(Fence {
                         ack_ends: vec![(0, self.ack_end)],
-                        source_ends: vec![(0, self.source_end)],
+                        source_ends: [(0, self.source_end)].into_iter().chain(others).collect(),
                     });
                     self.handle(Event::Fence {
                         topic,
@@ -124,11 +152,15 @@ impl Driver {
                 Effect::Publish(publish) => self.published.push(publish),
                 Effect::Commit(orders) => {
                     for order in orders {
-                        self.committed = Some((order.low, order.acks));
+                        let partition = order.partition;
+                        if partition == 0 {
+                            self.committed = Some((order.low, order.acks));
+                        }
                         self.handle(Event::Committed {
                             topic: T,
-                            partition: 0,
+                            partition,
                             low: order.low,
+                            sent_ms: self.now_ms,
                             outcome: Ok(()),
                         });
                     }
@@ -157,19 +189,36 @@ impl Driver {
         with(&mut extra);
         let offset = self.source_end;
         self.source_end += 1;
+        self.read(0, offset, digest, extra);
+        offset
+    }
+
+    /// A record comes to a partition other than 0, and is read.
+    pub fn message_in(&mut self, partition: i32) {
+        let end = self.other_ends.get_mut(&partition).expect("is assigned");
+        let offset = *end;
+        *end += 1;
+        self.read(partition, offset, 7, SourceExtra::default());
+    }
+
+    fn end(&self, partition: i32) -> i64 {
+        let other = self.other_ends.get(&partition);
+        other.copied().unwrap_or(self.source_end)
+    }
+
+    fn read(&mut self, partition: i32, offset: i64, digest: u64, extra: SourceExtra) {
         self.handle(Event::SourceBatch(SourceBatch {
             records: vec![SourceRecord {
                 topic: T,
-                partition: 0,
+                partition,
                 offset,
                 timestamp_ms: self.now_ms as i64,
                 len: 5,
                 digest,
                 extra: (extra != SourceExtra::default()).then(|| Box::new(extra)),
             }],
-            applied: vec![(T, 0, offset + 1)],
+            applied: vec![(T, partition, offset + 1)],
         }));
-        offset
     }
 
     pub fn say(&mut self, target: AckTarget, verdict: Verdict, attempt: Option<u32>) {
@@ -191,6 +240,7 @@ impl Driver {
             records,
             applied: vec![(0, self.ack_end)],
             generation: self.generation,
+            lane: Lane::Main,
         }));
     }
 
@@ -243,10 +293,7 @@ impl Driver {
     }
 
     pub fn lookup(&self, offset: i64) -> Lookup {
-        let now = Now {
-            mono_ms: self.now_ms,
-            wall_ms: 1_700_000_000_000 + self.now_ms as i64,
-        };
+        let now = self.now();
         self.core.lookup(T, LogPosition::new(0, offset), now)
     }
 
@@ -259,6 +306,23 @@ impl Driver {
 
     pub fn state(&self, offset: i64) -> State {
         self.found(offset).message.state
+    }
+}
+
+/// A partition from its first record on, with nothing committed and nothing in the store.
+fn nothing_known(partition: i32) -> Assignment {
+    Assignment {
+        topic: T,
+        partition,
+        low: 0,
+        born: 0,
+        log_start: 0,
+        acks: Some(vec![(0, 0)]),
+        ack_log_starts: vec![(0, 0)],
+        appeared: false,
+        former_owner_until_ms: 0,
+        recreated: None,
+        image: None,
     }
 }
 

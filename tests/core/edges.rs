@@ -1,8 +1,8 @@
 //! The edges of numbers and of policies: nothing panics, nothing is lost, nothing is sent in vain.
 
 use ackwarden::core::policy::PolicyPatch;
-use ackwarden::core::view::State;
-use ackwarden::core::{AckTarget, Event, Policy, Publication, Verdict};
+use ackwarden::core::view::{FrozenWhy, State};
+use ackwarden::core::{AckTarget, Event, OnLostRange, Policy, Publication, Verdict};
 
 use crate::driver::{Driver, T, at, policy};
 use crate::scene::{Logs, Member};
@@ -192,4 +192,79 @@ fn a_revoked_partition_takes_its_ids_along() {
         wall_ms: 0,
     });
     assert_eq!(views[0].counters.ids_reused, 0);
+}
+
+#[test]
+fn where_the_ack_reader_was_left_is_no_loss_of_a_partition_whose_acks_are_read_from_e() {
+    let mut logs = Logs::new();
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    let m = logs.send();
+    it.pass(&logs, 1_500);
+    // The copy is in the log, and nobody was told.
+    it.lands(&mut logs);
+    for nothing in 100..110 {
+        logs.ack(nothing);
+    }
+    logs.ack_start = 8;
+    it.reads_source = false;
+    it.crash_to(&logs, 0, Some(vec![(0, 9)]));
+    // The reader of before had stood below 8; what is read now is read from 9 on.
+    it.acks_out_of_range(&logs, 0);
+    assert_eq!(it.frozen(), []);
+    logs.ack(m);
+    it.pass(&logs, 100);
+    it.reads_source = true;
+    it.pass(&logs, 5_000);
+    assert_eq!(it.frozen(), []);
+    assert!(it.published.is_empty(), "{:?}", it.published);
+    assert_eq!((it.outstanding(), it.low()), (0, 2));
+}
+
+#[test]
+fn what_an_earlier_order_to_read_acks_did_not_find_is_no_loss() {
+    let logs = Logs::new();
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    it.pass(&logs, 500);
+    it.acks_out_of_range(&logs, 1);
+    assert_eq!(it.frozen(), []);
+    it.acks_out_of_range(&logs, 0);
+    assert_eq!(it.frozen(), [FrozenWhy::AcksLost]);
+}
+
+#[test]
+fn acks_that_come_while_a_rebuild_stands_still_do_not_settle_before_the_copies_are_read() {
+    let mut logs = Logs::new();
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    let messages = [logs.send(), logs.send()];
+    it.pass(&logs, 1_500);
+    // Both copies are in the log, and nobody was told.
+    for m in messages {
+        it.lands(&mut logs);
+        logs.ack(m);
+    }
+    it.reads_source = false;
+    it.crash_to(&logs, 0, Some(vec![(0, 0)]));
+    // The first is gone before it is read again.
+    logs.source_start = 1;
+    let lost = Event::SourceOutOfRange {
+        topic: T,
+        partition: 0,
+        log_start: 1,
+        log_end: 4,
+    };
+    it.handle(&logs, lost);
+    assert_eq!(it.frozen(), [FrozenWhy::SourceLost]);
+    it.pass(&logs, 100);
+    let go_on = Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            on_lost_range: Some(OnLostRange::ReportAndContinue),
+            ..PolicyPatch::default()
+        },
+        apply_pending: false,
+    };
+    it.handle(&logs, go_on);
+    it.reads_source = true;
+    it.pass(&logs, 5_000);
+    assert!(it.published.is_empty(), "{:?}", it.published);
 }

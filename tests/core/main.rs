@@ -5,7 +5,11 @@
 mod driver;
 mod edges;
 mod interleavings;
+mod pages;
 mod scene;
+mod times;
+#[path = "../../benches/workload/mod.rs"]
+mod workload;
 
 use ackwarden::core::effect::DeadLetterCause;
 use ackwarden::core::event::PublishOutcome;

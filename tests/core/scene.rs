@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use ackwarden::core::effect::Headers;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
-use ackwarden::core::types::LOG_START;
+use ackwarden::core::types::{LOG_START, Lane};
 use ackwarden::core::view::{FrozenWhy, Lookup, OperatorAction, State};
 use ackwarden::core::{
     AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CopyMark, CoreLimits, Effect,
@@ -141,8 +141,21 @@ impl Member {
         self.source_at = None;
         self.acks_at.clear();
         self.paused = false;
+        self.generation = 0;
         self.now_ms += 10;
         self.assign(logs, low, acks, false);
+    }
+
+    /// The ACK reader is told that what it was to read next is gone, by the newest order to read, or one of before.
+    pub fn acks_out_of_range(&mut self, logs: &Logs, orders_ago: u64) {
+        let event = Event::AckOutOfRange {
+            ack: A,
+            lane: Lane::Main,
+            generation: self.generation.saturating_sub(orders_ago),
+            partition: 0,
+            log_start: logs.ack_start,
+        };
+        self.handle(logs, event);
     }
 
     pub fn assign(&mut self, logs: &Logs, low: i64, acks: Option<Vec<(i32, i64)>>, appeared: bool) {
@@ -155,6 +168,7 @@ impl Member {
             acks,
             ack_log_starts: vec![(0, logs.ack_start)],
             appeared,
+            former_owner_until_ms: 0,
             recreated: None,
             image: None,
         };
@@ -202,6 +216,7 @@ impl Member {
             records: Vec::new(),
             applied: Vec::new(),
             generation: self.generation,
+            lane: Lane::Main,
         };
         for (n, position) in &mut self.acks_at {
             let log = &logs.acks[*n as usize];
@@ -301,12 +316,13 @@ impl Member {
                             topic: T,
                             partition: 0,
                             low: order.low,
+                            sent_ms: self.now_ms,
                             outcome: Ok(()),
                         };
                         self.handle(logs, event);
                     }
                 }
-                Effect::DiscardPayload { .. } | Effect::Reply { .. } => {}
+                _ => {}
             }
         }
     }
@@ -410,6 +426,7 @@ fn coordinator(policy: &Policy, max_outstanding: u64) -> Coordinator {
         settled_max: 100,
         settled_retention_ms: 3_600_000,
         commit_every_ms: 10,
+        lease_ms: 20_000,
     };
     Coordinator::new(vec![settings], limits, 1)
 }

@@ -2,32 +2,42 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ackwarden::config::{Overrides, load_text};
 use ackwarden::core::event::{Assignment, Fence, PublishOutcome};
-use ackwarden::core::types::AckIx;
+use ackwarden::core::types::{AckIx, Lane};
 use ackwarden::core::{
     AckBatch, CommitOrder, Coordinator, Event, SourceBatch, SourceRecord, TopicIx,
 };
-use ackwarden::ports::{ApiRequest, Stats, Store};
+use ackwarden::ports::{ApiRequest, OwnedRecord, Stats, Store};
 use ackwarden::runtime::{
-    Checkpoints, Engine, EngineParts, FetchFor, Hands, INPUTS_MAX, Input, KnownState, Names,
-    Outgoing,
+    Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, INPUTS_MAX, Input, KnownState,
+    Names, Outgoing,
 };
 use ackwarden::store::{Fault, FaultyStore, MemoryStore};
+use ackwarden::wire::digest;
 use tokio::sync::oneshot;
 
 const T: TopicIx = TopicIx(0);
 
 /// One source partition and one ACK partition, both empty but for what the test says.
-struct Pretending(SyncSender<Input>);
+struct Pretending {
+    inputs: SyncSender<Input>,
+    /// What stands at each offset of the source when it is fetched.
+    log: Vec<&'static str>,
+    /// All that was to be published, and was refused.
+    published: Published,
+}
+
+type Published = Arc<Mutex<Vec<Outgoing>>>;
 
 impl Pretending {
     fn say(&self, event: Event) {
-        self.0.send(Input::Event(event)).expect("the engine runs");
+        let input = Input::Event(event);
+        self.inputs.send(input).expect("the engine runs");
     }
 }
 
@@ -40,12 +50,13 @@ impl Hands for Pretending {
     }
     fn stop_source(&mut self, _topic: &str, _partition: i32) {}
     fn pause_source(&mut self, _topic: &str, _partition: i32, _paused: bool) {}
-    fn read_acks(&mut self, _topic: &str, from: &[(i32, i64)], generation: u64) {
+    fn read_acks(&mut self, lane: Lane, _topic: &str, from: &[(i32, i64)], generation: u64) {
         self.say(Event::AckBatch(AckBatch {
             ack: AckIx(0),
             records: Vec::new(),
             applied: from.to_vec(),
             generation,
+            lane,
         }));
     }
     fn ask_ack_ends(&mut self, ack: AckIx, round: u64) {
@@ -63,8 +74,24 @@ impl Hands for Pretending {
             answer,
         });
     }
-    fn fetch(&mut self, _purpose: FetchFor, _topic: &str, _partition: i32, _offset: i64) {}
-    fn publish(&mut self, _token: u64, _record: Outgoing) -> Result<(), PublishOutcome> {
+    fn fetch(&mut self, purpose: FetchFor, _topic: &str, partition: i32, offset: i64) {
+        let Some(value) = self.log.get(offset as usize) else {
+            return;
+        };
+        let record = OwnedRecord {
+            partition,
+            offset,
+            timestamp_ms: 0,
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+            headers: Vec::new(),
+        };
+        let result = Fetched::Record(Box::new(record));
+        let input = Input::Fetched { purpose, result };
+        self.inputs.send(input).expect("the engine runs");
+    }
+    fn publish(&mut self, _token: u64, record: Outgoing) -> Result<(), PublishOutcome> {
+        self.published.lock().expect("the test").push(record);
         Err(PublishOutcome::Refused("pretending".into()))
     }
     fn commit(&mut self, orders: Vec<CommitOrder>) {
@@ -73,6 +100,7 @@ impl Hands for Pretending {
                 topic: order.topic,
                 partition: order.partition,
                 low: order.low,
+                sent_ms: ackwarden::clock::now().mono_ms,
                 outcome: Ok(()),
             });
         }
@@ -86,31 +114,48 @@ impl Hands for Pretending {
 struct Running {
     inputs: SyncSender<Input>,
     thread: std::thread::JoinHandle<()>,
+    published: Published,
 }
 
 impl Running {
     fn start(store: Box<dyn Store>) -> Self {
-        let text = "[kafka]\nbrokers = \"nowhere:1\"\n[store]\ncheckpoint_interval = \"100ms\"\n\
-                    [topics.orders]\ntimeout = \"10m\"\n";
-        let loaded = load_text("test", text, std::iter::empty(), &Overrides::default());
+        Self::start_on(store, "10m", Vec::new())
+    }
+
+    fn start_on(store: Box<dyn Store>, timeout: &str, log: Vec<&'static str>) -> Self {
+        let text = format!(
+            "[kafka]\nbrokers = \"nowhere:1\"\n[store]\ncheckpoint_interval = \"100ms\"\n\
+             [topics.orders]\ntimeout = {timeout:?}\n"
+        );
+        let loaded = load_text("test", &text, std::iter::empty(), &Overrides::default());
         let names = Names::new(
             Arc::new(loaded.expect("a configuration").config),
             "c".into(),
+            "o".into(),
         );
         let (inputs, received): (SyncSender<Input>, Receiver<Input>) = sync_channel(INPUTS_MAX);
         let reopen = Box::new(|| -> Result<Box<dyn Store>, _> { Ok(Box::new(MemoryStore::new())) });
         let checkpoints =
             Checkpoints::spawn(store, reopen, inputs.clone()).expect("a thread for checkpoints");
+        let published = Published::default();
         let engine = Engine::new(EngineParts {
             coordinator: Coordinator::new(names.topic_settings(), names.core_limits(), 1),
             names,
-            hands: Box::new(Pretending(inputs.clone())),
+            hands: Box::new(Pretending {
+                inputs: inputs.clone(),
+                log,
+                published: Arc::clone(&published),
+            }),
             checkpoints: Some(checkpoints),
             store_size_bytes: 0,
             state: KnownState::default(),
         });
         let thread = std::thread::spawn(move || engine.run(&received));
-        let running = Self { inputs, thread };
+        let running = Self {
+            inputs,
+            thread,
+            published,
+        };
         running.send(Event::Assigned(vec![Assignment {
             topic: T,
             partition: 0,
@@ -120,6 +165,7 @@ impl Running {
             acks: Some(vec![(0, 0)]),
             ack_log_starts: vec![(0, 0)],
             appeared: false,
+            former_owner_until_ms: 0,
             recreated: None,
             image: None,
         }]));
@@ -134,14 +180,19 @@ impl Running {
     }
 
     fn message(&self, offset: i64) {
+        self.message_of(offset, "v");
+    }
+
+    fn message_of(&self, offset: i64, value: &str) {
+        let value = Some(value.as_bytes());
         self.send(Event::SourceBatch(SourceBatch {
             records: vec![SourceRecord {
                 topic: T,
                 partition: 0,
                 offset,
                 timestamp_ms: 0,
-                len: 1,
-                digest: 1,
+                len: digest::size(None, value),
+                digest: digest::digest(None, value),
                 extra: None,
             }],
             applied: vec![(T, 0, offset + 1)],
@@ -202,11 +253,54 @@ fn without_disk_space_it_goes_on_says_so_and_writes_everything_once_there_is_roo
 fn an_idle_service_writes_no_checkpoints() {
     let (store, faults) = FaultyStore::new(MemoryStore::new());
     let running = Running::start(Box::new(store));
+    let first = running.wait("the first checkpoint", |stats| stats.checkpoints > 0);
     running.message(0);
-    let settled = running.wait("a checkpoint of it", |stats| stats.checkpoints > 1);
+    let settled = running.wait("a checkpoint of it", |stats| {
+        stats.checkpoints > first.checkpoints
+    });
     std::thread::sleep(Duration::from_millis(500));
     let writes = faults.writes();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(faults.writes(), writes, "after {}", settled.checkpoints);
+    running.stop();
+}
+
+/// Another record at the offset, as compaction or an unclean election leaves it: of the same length, too.
+#[test]
+fn what_is_fetched_is_sent_only_if_it_is_what_was_read() {
+    let running = Running::start_on(
+        Box::new(MemoryStore::new()),
+        "1s",
+        vec!["what was read", "another thing"],
+    );
+    running.message_of(0, "what was read");
+    running.message_of(1, "what was lost");
+    let published = Arc::clone(&running.published);
+    let dead_letter = || {
+        let published = published.lock().expect("the test");
+        published.iter().find(|r| r.topic == "orders-dlq").cloned()
+    };
+    running.wait("a copy and a dead letter", |_| {
+        let copied = |r: &Outgoing| r.topic == "orders";
+        dead_letter().is_some() && published.lock().expect("the test").iter().any(copied)
+    });
+    let dead_letter = dead_letter().expect("one");
+    let header = |name: &str| {
+        let found = dead_letter
+            .headers
+            .iter()
+            .find(|(n, _)| n == name.as_bytes());
+        let value = found.and_then(|(_, v)| v.clone()).unwrap_or_default();
+        String::from_utf8(value).expect("text")
+    };
+    assert_eq!(header("ackwarden-cause"), "payload-lost");
+    assert_eq!(header("ackwarden-origin"), "orders/0/1");
+    assert_eq!(dead_letter.value, None);
+    for record in published.lock().expect("the test").iter() {
+        assert!(
+            record.topic != "orders" || record.value.as_deref() == Some(b"what was read"),
+            "{record:?}"
+        );
+    }
     running.stop();
 }

@@ -221,6 +221,7 @@ pub fn answer(request: ApiRequest) {
             let page = MessagePage {
                 messages: vec![retrying(), plain()],
                 next: None,
+                partial: false,
             };
             drop(reply.send(Ok(page)));
         }
@@ -234,7 +235,7 @@ pub fn answer(request: ApiRequest) {
         ApiRequest::PatchPolicy { reply, .. }
         | ApiRequest::ResetPolicy { reply, .. }
         | ApiRequest::Pause { reply, .. } => drop(reply.send(Ok(()))),
-        ApiRequest::Unmatched { reply, .. } => drop(reply.send(vec![unmatched()])),
+        ApiRequest::Unmatched { reply, .. } => drop(reply.send((vec![unmatched()], false))),
         ApiRequest::Stats { reply } => drop(reply.send(stats())),
     }
 }

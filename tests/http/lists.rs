@@ -83,6 +83,7 @@ fn paging() -> Api {
             let page = MessagePage {
                 messages: vec![],
                 next,
+                partial: false,
             };
             drop(reply.send(Ok(page)));
         }

@@ -143,6 +143,7 @@ pub fn topics() -> Vec<TopicView> {
         counters,
         retries_per_second: 0.5,
         recovering: None,
+        elsewhere: vec![],
         partitions: vec![PartitionView {
             partition: 3,
             source_applied: 2002,
@@ -167,6 +168,7 @@ pub fn topics() -> Vec<TopicView> {
         counters: Counters::default(),
         retries_per_second: 0.0,
         recovering: None,
+        elsewhere: vec![],
         partitions: vec![],
     };
     vec![orders, payments]

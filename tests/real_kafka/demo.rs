@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ackwarden::demo::{Coordinator, DemoOptions, Stage, run::run_on};
+use ackwarden::demo::{Coordinator, DemoOptions, Stage, Tally, run::run_on};
 
 /// Stands where the coordinator should be, and does nothing.
 struct Absent;
@@ -23,8 +23,23 @@ impl Coordinator for Absent {
 
 #[test]
 fn the_demo_without_a_coordinator_says_what_was_lost() {
+    // On a busy machine Service B has hardly begun when a short one ends.
+    let (tally, text) = [9, 30, 90]
+        .into_iter()
+        .map(play)
+        .find(|(tally, _)| tally.kills > 1)
+        .expect("a Service B that gets enough done to be killed");
+    eprintln!("{text}");
+    assert_eq!(text.lines().last(), Some(tally.to_string().as_str()));
+    assert!(tally.sent > 0, "{text}");
+    assert!(tally.lost() > 0 && !tally.is_good(), "{text}");
+    assert_eq!(tally.retries, 0);
+}
+
+/// For so many seconds; the verdict, and all that was shown.
+fn play(seconds: u64) -> (Tally, String) {
     let options = DemoOptions {
-        duration: Some(Duration::from_secs(9)),
+        duration: Some(Duration::from_secs(seconds)),
         drain_max: Duration::from_secs(3),
         program: Some(PathBuf::from(env!("CARGO_BIN_EXE_ackwarden"))),
         ..DemoOptions::default()
@@ -36,11 +51,6 @@ fn the_demo_without_a_coordinator_says_what_was_lost() {
         Ok(Box::new(Absent))
     })
     .expect("the demo");
-    let text = String::from_utf8(out).expect("text");
-    eprintln!("{text}");
-    assert_eq!(text.lines().last(), Some(tally.to_string().as_str()));
-    assert!(tally.kills > 0 && tally.sent > 0, "{text}");
-    assert!(tally.lost() > 0 && !tally.is_good(), "{text}");
-    assert_eq!(tally.retries, 0);
     assert!(seen.expect("a stage").contains("[topics.\"orders\"]"));
+    (tally, String::from_utf8(out).expect("text"))
 }

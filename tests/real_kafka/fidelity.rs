@@ -1,7 +1,7 @@
 //! A copy is its original, byte for byte, whatever it is made of.
 
 use crate::require_kafka;
-use crate::scene::{EVERY_SECOND, Scene, secs};
+use crate::scene::{EVERY_SECOND, LONG_SESSION, Scene, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::judge;
 use crate::support::produce::{NewRecord, produce_with};
@@ -11,7 +11,8 @@ use crate::support::topics::{self, TopicSpec};
 fn copies_and_dead_letters_are_byte_identical() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "bytes", 3);
-    let service = Ackwarden::start(scene.config(&format!("{EVERY_SECOND}max_attempts = 3\n")));
+    let config = scene.config(&format!("{EVERY_SECOND}max_attempts = 3\n"));
+    let service = Ackwarden::start(config.section(LONG_SESSION));
     let records = [
         NewRecord::default().key("null value"),
         NewRecord::new("").key("empty value"),
@@ -37,19 +38,20 @@ fn copies_and_dead_letters_are_byte_identical() {
         .map(|(i, r)| r.partition(i % 3))
         .collect();
     scene.send(&records);
-    let dead = scene.wait_dead_letters(records.len(), secs(40));
+    let dead = scene.wait_dead_letters(records.len(), secs(120));
     let source = scene.source();
     assert_eq!(judge::copies_identical(&source), 2 * records.len());
     judge::attempts_without_gaps(&source, &dead, 3, 1);
     judge::dead_letters_identical(&source, &dead);
-    service.wait_settled(&scene.topic, secs(20));
+    service.wait_settled(&scene.topic, secs(60));
 }
 
 #[test]
 fn large_records_of_every_codec_are_copied() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "codecs", 1);
-    let _service = Ackwarden::start(scene.config(&format!("{EVERY_SECOND}max_attempts = 2\n")));
+    let config = scene.config(&format!("{EVERY_SECOND}max_attempts = 2\n"));
+    let _service = Ackwarden::start(config.section(LONG_SESSION));
     let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
     for (value, codec) in (0..).zip(codecs) {
         produce_with(
@@ -61,7 +63,7 @@ fn large_records_of_every_codec_are_copied() {
             &[("compression.type", codec)],
         );
     }
-    let dead = scene.wait_dead_letters(codecs.len(), secs(60));
+    let dead = scene.wait_dead_letters(codecs.len(), secs(120));
     let source = scene.source();
     assert_eq!(judge::copies_identical(&source), codecs.len());
     judge::dead_letters_identical(&source, &dead);
@@ -78,6 +80,7 @@ fn a_header_of_ten_megabytes_is_copied_where_the_limits_allow_it() {
     topics::create(&scene.brokers, &TopicSpec::new(&scene.acks_topic(), 1));
     let config = scene
         .config(&format!("{EVERY_SECOND}max_attempts = 2\n"))
+        .section(LONG_SESSION)
         .section("[kafka.producer]\n\"message.max.bytes\" = \"20971520\"\n");
     let _service = Ackwarden::start(config);
     let record = NewRecord::new("small")
@@ -90,7 +93,7 @@ fn a_header_of_ten_megabytes_is_copied_where_the_limits_allow_it() {
         &[record],
         &[("message.max.bytes", "20971520")],
     );
-    let dead = scene.wait_dead_letters(1, secs(60));
+    let dead = scene.wait_dead_letters(1, secs(120));
     let source = scene.source();
     assert_eq!(judge::copies_identical(&source), 1);
     judge::dead_letters_identical(&source, &dead);
@@ -110,7 +113,7 @@ fn a_record_that_grows_past_the_limit_is_dead_lettered_as_too_large() {
     );
     let service = Ackwarden::start(scene.config(EVERY_SECOND));
     let origin = scene.send(&[NewRecord::new(noise(1, 1_880)).key("k")])[0].position();
-    let dead = scene.wait_dead_letters(1, secs(30));
+    let dead = scene.wait_dead_letters(1, secs(60));
     assert_eq!(dead[0].header("ackwarden-cause"), Some("too-large"));
     assert_eq!(dead[0].origin(), Some(origin.as_str()));
     assert_eq!(
@@ -118,7 +121,7 @@ fn a_record_that_grows_past_the_limit_is_dead_lettered_as_too_large() {
         Some(1),
         "only the original was delivered"
     );
-    service.wait_state(&origin, "dead", secs(20));
+    service.wait_state(&origin, "dead", secs(60));
     assert_eq!(scene.source().len(), 1);
 }
 

@@ -11,7 +11,7 @@ use crate::support::produce::{NewRecord, produce, produce_with};
 use crate::support::records::{committed, length, read_all, watermarks};
 use crate::support::service_b::ServiceB;
 use crate::support::topics::{self, TopicSpec, acks_of};
-use crate::support::{judge, unique};
+use crate::support::{eventually, judge, unique};
 
 #[test]
 fn what_is_produced_is_read_back_byte_for_byte() {
@@ -111,12 +111,12 @@ fn topics_grow_shrink_change_and_go() {
     assert_eq!(watermarks(&brokers, &topic).len(), 3);
     assert_eq!(length(&brokers, &topic), 1);
     topics::alter_config(&brokers, &topic, &[("max.message.bytes", "2000000")]);
-    produce_with(
-        &brokers,
-        &topic,
-        &[NewRecord::new(vec![0; 1_500_000])],
-        &[("message.max.bytes", "3000000")],
-    );
+    // A limit that was just raised is not known to the log at once.
+    eventually("a larger record is taken", Duration::from_secs(60), || {
+        let record = NewRecord::new(vec![0; 1_500_000]);
+        let limits = [("message.max.bytes", "3000000")];
+        std::panic::catch_unwind(|| produce_with(&brokers, &topic, &[record], &limits)).ok()
+    });
     topics::delete(&brokers, &topic);
     assert!(!topics::exists(&brokers, &topic));
 }
@@ -153,15 +153,24 @@ fn without_a_coordinator_messages_are_lost_when_b_is_killed() {
     let brokers = kafka.brokers();
     let topic = unique("lost");
     topics::create_set(&brokers, &topic, 4);
-    let sent = ServiceA::start(service_a(&brokers, &topic, 1_000))
-        .and_then(ServiceA::finish)
-        .expect("service A")
-        .numbers();
+    let send = |options| {
+        let a = ServiceA::start(options).and_then(ServiceA::finish);
+        a.expect("service A").numbers()
+    };
+    let mut sent = send(service_a(&brokers, &topic, 3_000));
     let mut b = ServiceB::new(&brokers, &topic)
+        .with("--assign", "4")
         .with("--work-us", "2000")
         .with("--batch", "50")
         .started();
-    b.kill_in_mid_work(3, 70);
+    // Where B is through before its last death, there is more to do.
+    b.kill_in_mid_work_of(3, 70, || {
+        let first = 1 + sent.len() as u64;
+        sent.extend(send(ServiceAOptions {
+            first,
+            ..service_a(&brokers, &topic, 1_000)
+        }));
+    });
     let group = format!("{topic}-service-b");
     // Kafka counts all of it as read, and B has nothing left to do.
     let all_read = || {
@@ -170,13 +179,13 @@ fn without_a_coordinator_messages_are_lost_when_b_is_killed() {
             committed(&brokers, &group, &topic, p).is_some_and(|(offset, _)| offset == end)
         })
     };
-    crate::support::eventually("all is read", Duration::from_secs(60), || {
+    eventually("all is read", Duration::from_secs(180), || {
         all_read().then_some(())
     });
     let mut quiet_at = 0;
     b.wait_for(
         "B has nothing left to do",
-        Duration::from_secs(30),
+        Duration::from_secs(60),
         |work| {
             std::thread::sleep(Duration::from_millis(500));
             let quiet = work.len() == quiet_at;
@@ -190,7 +199,7 @@ fn without_a_coordinator_messages_are_lost_when_b_is_killed() {
         lost > 0,
         "B was killed three times in mid-work, and nothing is lost"
     );
-    assert_eq!(sent.len(), 1_000);
+    assert!(sent.len() >= 3_000);
     // What was acknowledged was processed.
     let acks = read_all(&brokers, &acks_of(&topic));
     assert!(!acks.is_empty() && acks.len() <= b.processed().len());
@@ -206,11 +215,13 @@ fn without_a_kill_b_processes_and_acknowledges_all() {
         .and_then(ServiceA::finish)
         .expect("service A")
         .numbers();
+    // By hand: a group that takes it for dead would have it read some of them again.
     let mut b = ServiceB::new(&brokers, &topic)
+        .with("--assign", "4")
         .with("--work-us", "0")
         .with("--reject-every", "50")
         .started();
-    b.wait_for("all is done", Duration::from_secs(60), |work| {
+    b.wait_for("all is done", Duration::from_secs(180), |work| {
         work.len() == 500
     });
     let processed = b.processed();
@@ -218,7 +229,7 @@ fn without_a_kill_b_processes_and_acknowledges_all() {
     let rejected = (1..=10).map(|n| n * 50).collect::<BTreeSet<u64>>();
     let due: BTreeSet<u64> = sent.difference(&rejected).copied().collect();
     assert_eq!(judge::all_processed(&due, &processed), 0);
-    let acks = crate::support::eventually("the last ACKs", Duration::from_secs(10), || {
+    let acks = eventually("the last ACKs", Duration::from_secs(60), || {
         let acks = read_all(&brokers, &acks_of(&topic));
         (acks.len() == 500).then_some(acks)
     });

@@ -7,7 +7,7 @@ use crate::support::eventually;
 use crate::support::produce::{NewRecord, produce};
 use crate::support::topics::{self, TopicSpec};
 
-const PATIENT: &str = "timeout = \"1m\"\n";
+const PATIENT: &str = "timeout = \"10m\"\n";
 
 #[test]
 fn without_an_id_header_or_with_one_that_is_no_text_it_is_tracked_by_position_and_counted() {
@@ -30,7 +30,7 @@ fn without_an_id_header_or_with_one_that_is_no_text_it_is_tracked_by_position_an
             .partition(0),
     ]);
     for place in &places {
-        let found = service.wait_state(&place.position(), "outstanding", secs(20));
+        let found = service.wait_state(&place.position(), "outstanding", secs(60));
         assert_eq!(found["id"], place.position().as_str());
     }
     let fell_back = service.get("/stats")["topics"][0]["ids_fell_back"].clone();
@@ -38,7 +38,7 @@ fn without_an_id_header_or_with_one_that_is_no_text_it_is_tracked_by_position_an
     for place in &places {
         scene.ack(&place.position());
     }
-    service.wait_settled(&scene.topic, secs(20));
+    service.wait_settled(&scene.topic, secs(60));
 }
 
 #[test]
@@ -62,16 +62,16 @@ fn one_ack_topic_serves_several_source_topics() {
     )[0]
     .position();
     for position in [&order, &parcel, &other] {
-        service.wait_state(position, "outstanding", secs(20));
+        service.wait_state(position, "outstanding", secs(60));
     }
     // A position names its topic; an id needs to be told which.
     scene.ack(&other);
     scene.say(&[NewRecord::ack("A-7").header("ackwarden-topic", &parcels)]);
-    service.wait_state(&other, "acked", secs(20));
-    service.wait_state(&parcel, "acked", secs(20));
-    service.wait_state(&order, "outstanding", secs(5));
+    service.wait_state(&other, "acked", secs(60));
+    service.wait_state(&parcel, "acked", secs(60));
+    service.wait_state(&order, "outstanding", secs(60));
     scene.ack("A-7");
-    eventually("an id without a topic is no name here", secs(20), || {
+    eventually("an id without a topic is no name here", secs(60), || {
         let labels = [("verdict", "ack"), ("result", "invalid")];
         let counted = service.metrics();
         let lines = counted.lines().filter(|l| {
@@ -85,7 +85,7 @@ fn one_ack_topic_serves_several_source_topics() {
             .any(|n| n > 0.0)
             .then_some(())
     });
-    service.wait_state(&order, "outstanding", secs(5));
+    service.wait_state(&order, "outstanding", secs(60));
     scene.ack(&order);
-    service.wait_state(&order, "acked", secs(20));
+    service.wait_state(&order, "acked", secs(60));
 }

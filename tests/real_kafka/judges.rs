@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::support::judge;
+use crate::support::judge_dead::{Promise, Tally, dead_lettered_as_promised};
+use crate::support::judge_time::{self, Standstills, Window};
 use crate::support::records::SeenRecord;
 
 #[test]
@@ -83,6 +85,141 @@ fn a_copy_that_differs_in_anything_is_found() {
         judge::copies_identical(std::slice::from_ref(&same));
     });
     assert!(why.contains("not on the topic"), "{why}");
+}
+
+#[test]
+fn a_commit_past_what_is_unsettled_is_found() {
+    // Original at 0, its copy at 2, acknowledged at 500.
+    let source = [original(0, 100), copy(2, 0, 2, 300)];
+    let acks = [ack("t/0/0", 500)];
+    let judged = |samples: &[judge_time::Commit]| {
+        judge_time::never_committed_past_the_unsettled(samples, &source, &acks)
+    };
+    assert_eq!(
+        judged(&[(400, 0, 0), (400, 0, 2), (500, 0, 3), (400, 1, 9)]),
+        4
+    );
+    let why = violation(|| {
+        judged(&[(499, 0, 3)]);
+    });
+    assert!(why.contains("t/0/0") && why.contains("to 3"), "{why}");
+    let why = violation(|| {
+        judge_time::never_committed_past_the_unsettled(&[(9_999, 0, 3)], &source, &[]);
+    });
+    assert!(why.contains("t/0/0"), "{why}");
+}
+
+#[test]
+fn a_copy_that_is_late_without_a_standstill_is_found() {
+    let source = [original(0, 100), copy(1, 0, 2, 5_000)];
+    let acks = [ack("t/0/0", 1_000)];
+    let judged = |from_ms, to_ms| {
+        let standstills = Standstills {
+            windows: vec![Window { from_ms, to_ms }],
+            settling_ms: 700,
+        };
+        judge_time::late_only_by_a_standstill(&source, &acks, 500, &standstills)
+    };
+    assert_eq!(judged(900, 4_900), 1);
+    assert_eq!(judged(900, 4_300), 1);
+    for (from_ms, to_ms) in [(900, 4_200), (5_100, 9_900), (4_000, 5_000)] {
+        let why = violation(|| {
+            judged(from_ms, to_ms);
+        });
+        assert!(
+            why.contains("copy t/0/1") && why.contains("4000 ms"),
+            "{why}"
+        );
+    }
+}
+
+#[test]
+fn a_copy_before_its_time_is_found() {
+    let source = [original(0, 100), copy(1, 0, 2, 1_100), copy(2, 0, 3, 2_000)];
+    assert_eq!(judge_time::none_before_its_timeout(&source, 900), 2);
+    let why = violation(|| {
+        judge_time::none_before_its_timeout(&source, 1_000);
+    });
+    assert!(
+        why.contains("copy t/0/2") && why.contains("900 ms"),
+        "{why}"
+    );
+}
+
+#[test]
+fn dead_letters_that_were_not_promised_and_promises_not_kept_are_found() {
+    let source = [original(0, 100), copy(1, 0, 2, 1_100), original(2, 200)];
+    let fine_acks = [settlement(1, 2_250), ack("t/0/2", 300)];
+    let dead = |origin, attempt, timestamp_ms| {
+        let mut dead = dead(origin, attempt);
+        dead.timestamp_ms = timestamp_ms;
+        for (name, value) in &mut dead.headers {
+            if name == b"ackwarden-cause" {
+                *value = Some(b"attempts-exhausted".to_vec());
+            }
+        }
+        dead
+    };
+    let fine_dead = [dead(0, 2, 2_200)];
+    let promise = Promise {
+        timeout_ms: 1_000,
+        max_attempts: 2,
+        slack_ms: 500,
+        standstills: Standstills::default(),
+    };
+    let judged = |acks: &[SeenRecord], dead: &[SeenRecord], harmed: &[Window]| {
+        let never = BTreeSet::from(["t/0/0".to_owned()]);
+        dead_lettered_as_promised((&source, acks, dead), &promise, &never, harmed)
+    };
+    let tally = |twice, late_acks| Tally {
+        dead: 1,
+        twice,
+        late_acks,
+    };
+    assert_eq!(judged(&fine_acks, &fine_dead, &[]), tally(0, 0));
+    // Acknowledged when it was under way.
+    let crossed = [&fine_acks[..], &[ack("t/0/1", 1_900)]].concat();
+    assert_eq!(judged(&crossed, &fine_dead, &[]), tally(0, 1));
+    // Twice, and something was harmed between the two.
+    let twice = [dead(0, 2, 2_200), dead(0, 2, 9_000)];
+    let harmed = [Window {
+        from_ms: 5_000,
+        to_ms: 5_000,
+    }];
+    assert_eq!(judged(&fine_acks, &twice, &harmed), tally(1, 0));
+    let wrong = |acks: &[SeenRecord], dead: &[SeenRecord], word: &str| {
+        let why = violation(|| {
+            judged(acks, dead, &[]);
+        });
+        assert!(why.contains(word), "{word}: {why}");
+    };
+    wrong(&fine_acks, &twice, "nothing was harmed");
+    wrong(&fine_acks, &[], "never acknowledged");
+    wrong(&fine_acks, &[], "without a dead letter");
+    wrong(&fine_acks[..1], &fine_dead, "t/0/2: neither");
+    wrong(&fine_acks[1..], &fine_dead, "no settlement");
+    wrong(&fine_acks, &[dead(0, 1, 2_200)], "of attempt Some(1)");
+    wrong(&fine_acks, &[dead(0, 2, 2_000)], "900 ms after");
+    let settled_first = [settlement(1, 2_100), ack("t/0/2", 300)];
+    wrong(&settled_first, &fine_dead, "before the dead letter");
+    let long_acked = [&fine_acks[..], &[ack("t/0/0", 1_600)]].concat();
+    wrong(&long_acked, &fine_dead, "600 ms after the ACK");
+    wrong(
+        &fine_acks,
+        &[dead(0, 2, 2_200), dead(7, 2, 2_200)],
+        "of nothing",
+    );
+    let copied_after = [settlement(1, 500), ack("t/0/2", 300)];
+    wrong(&copied_after, &fine_dead, "after its settlement");
+}
+
+fn settlement(of: i64, timestamp_ms: i64) -> SeenRecord {
+    let mut settlement = ack(&format!("t/0/{of}"), timestamp_ms);
+    settlement.headers.push((
+        b"ackwarden-verdict".to_vec(),
+        Some(b"dead-lettered".to_vec()),
+    ));
+    settlement
 }
 
 fn violation(judge: impl FnOnce()) -> String {

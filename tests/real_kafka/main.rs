@@ -12,7 +12,10 @@
 mod support;
 
 mod broker_faults;
+mod chaos;
+mod chaos_faults;
 mod check;
+mod clock;
 mod crash_of_b;
 mod crash_of_coordinator;
 mod dead_letters;
@@ -20,7 +23,9 @@ mod demo;
 mod disk;
 mod fidelity;
 mod harness;
+mod headers;
 mod ids;
+mod instances;
 mod judges;
 mod lost_ranges;
 mod operator;
@@ -29,4 +34,6 @@ mod scene;
 mod security;
 mod topology;
 mod transactions;
+mod two_groups;
+mod unclean;
 mod verdicts;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::require_kafka;
-use crate::scene::{Scene, let_pass, secs};
+use crate::scene::{LONG_SESSION, Scene, let_pass, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::eventually;
 
@@ -11,9 +11,10 @@ use crate::support::eventually;
 fn an_operators_ack_is_a_record_on_the_ack_topic_and_settles() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "op-ack", 2);
-    let mut service = Ackwarden::start(scene.config("timeout = \"3s\"\njitter = 0.0\n"));
+    let config = scene.config("timeout = \"10s\"\njitter = 0.0\n");
+    let mut service = Ackwarden::start(config.section(LONG_SESSION));
     let origin = scene.send_one("by hand");
-    service.wait_state(&origin, "outstanding", secs(10));
+    service.wait_state(&origin, "outstanding", secs(60));
     let act = format!("/messages/{origin}/ack");
     let (status, body) = service.post(&act, &json!({"reason": "done by phone"}));
     assert_eq!(status, 200, "{body}");
@@ -23,11 +24,12 @@ fn an_operators_ack_is_a_record_on_the_ack_topic_and_settles() {
     assert_eq!(acks[0].header("ackwarden-verdict"), Some("operator-ack"));
     assert_eq!(acks[0].key_text(), Some(origin.as_str()));
     assert_eq!(acks[0].header("ackwarden-reason"), Some("done by phone"));
-    service.wait_state(&origin, "operator-acked", secs(10));
+    service.wait_state(&origin, "operator-acked", secs(60));
     let (again, body) = service.post(&act, &json!({}));
     assert_eq!(again, 200, "what already holds is 200 again: {body}");
     service.kill9_and_start_again();
-    let_pass(4.0);
+    // Past its deadline.
+    let_pass(10.5);
     assert_eq!(
         scene.source().len(),
         1,
@@ -40,26 +42,27 @@ fn an_operators_ack_is_a_record_on_the_ack_topic_and_settles() {
 fn an_operator_retries_and_dead_letters() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "op-retry", 1);
-    let service = Ackwarden::start(scene.config("timeout = \"1m\"\n"));
+    let config = scene.config("timeout = \"10m\"\n");
+    let service = Ackwarden::start(config.section(LONG_SESSION));
     let origin = scene.send_one("now, please");
-    service.wait_state(&origin, "outstanding", secs(10));
+    service.wait_state(&origin, "outstanding", secs(60));
     let (status, body) = service.post(&format!("/messages/{origin}/retry"), &json!({}));
     assert_eq!(status, 200, "{body}");
-    let copy = scene.wait_copies(&origin, 1, secs(20)).remove(0);
+    let copy = scene.wait_copies(&origin, 1, secs(60)).remove(0);
     assert_eq!(copy.attempt(), Some(2));
     let cause = copy.header("ackwarden-cause").expect("a cause");
     assert!(cause.starts_with("operator"), "{cause}");
     // Any delivery's position finds it.
-    service.wait_state(&copy.position(), "retrying", secs(20));
+    service.wait_state(&copy.position(), "retrying", secs(60));
     let (status, body) = service.post(
         &format!("/messages/{}/dead-letter", copy.position()),
         &json!({"reason": "enough"}),
     );
     assert_eq!(status, 200, "{body}");
-    let dead = scene.wait_dead_letters(1, secs(20)).remove(0);
+    let dead = scene.wait_dead_letters(1, secs(60)).remove(0);
     assert_eq!(dead.header("ackwarden-cause"), Some("operator"));
     assert_eq!(dead.attempt(), Some(2));
-    service.wait_state(&origin, "dead", secs(20));
+    service.wait_state(&origin, "dead", secs(60));
     let (status, problem) = service.post(&format!("/messages/{origin}/retry"), &json!({}));
     assert_eq!(status, 409, "{problem}");
     assert!(
@@ -72,9 +75,9 @@ fn an_operator_retries_and_dead_letters() {
 fn a_payload_is_shown_as_it_stands_in_kafka() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "payload", 1);
-    let service = Ackwarden::start(scene.config("timeout = \"1m\"\n"));
+    let service = Ackwarden::start(scene.config("timeout = \"10m\"\n"));
     let origin = scene.send_one("what it says");
-    service.wait_state(&origin, "outstanding", secs(10));
+    service.wait_state(&origin, "outstanding", secs(60));
     let payload = service.get(&format!("/messages/{origin}/payload"));
     assert_eq!(
         payload["value"],
@@ -90,6 +93,7 @@ fn a_timeout_changed_over_http_takes_effect_and_survives_restart_and_store() {
     let scene = Scene::new(kafka, "policy", 1);
     let mut service = Ackwarden::start(scene.config("timeout = \"10m\"\njitter = 0.0\n"));
     let before = scene.send_one("under the file's timeout");
+    service.wait_state(&before, "outstanding", secs(60));
     let path = format!("/topics/{}", scene.topic);
     assert_eq!(
         timeout(&service, &path),
@@ -102,7 +106,7 @@ fn a_timeout_changed_over_http_takes_effect_and_survives_restart_and_store() {
         json!({"value": "2s", "source": "runtime"})
     );
     let after = scene.send_one("under the new one");
-    scene.wait_copies(&after, 1, secs(20));
+    scene.wait_copies(&after, 1, secs(60));
     assert_eq!(
         scene.copies_of(&before),
         [],
@@ -126,7 +130,7 @@ fn a_timeout_changed_over_http_takes_effect_and_survives_restart_and_store() {
         json!({"value": "2s", "source": "runtime"})
     );
     let third = scene.send_one("after two restarts");
-    scene.wait_copies(&third, 1, secs(20));
+    scene.wait_copies(&third, 1, secs(60));
 
     let (status, body) = service.delete(&format!("{path}/overrides"));
     assert!((200..300).contains(&status), "{body}");
@@ -142,18 +146,19 @@ fn what_is_outstanding_is_re_timed_when_asked() {
     let scene = Scene::new(kafka, "pending", 1);
     let service = Ackwarden::start(scene.config("timeout = \"10m\"\njitter = 0.0\n"));
     let origin = scene.send_one("hurry up");
-    service.wait_state(&origin, "outstanding", secs(10));
+    service.wait_state(&origin, "outstanding", secs(60));
     let path = format!("/topics/{}?apply=pending", scene.topic);
     let (status, body) = service.patch(&path, &json!({"timeout": "1s"}));
     assert_eq!(status, 200, "{body}");
-    scene.wait_copies(&origin, 1, secs(20));
+    scene.wait_copies(&origin, 1, secs(60));
 }
 
 #[test]
 fn a_paused_topic_is_tracked_and_not_retried_until_it_is_resumed() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "paused", 1);
-    let mut service = Ackwarden::start(scene.config("timeout = \"1s\"\njitter = 0.0\n"));
+    let config = scene.config("timeout = \"1s\"\njitter = 0.0\n");
+    let mut service = Ackwarden::start(config.section(LONG_SESSION));
     let topic = format!("/topics/{}", scene.topic);
     let (status, body) = service.post(&format!("{topic}/pause"), &json!({}));
     assert!((200..300).contains(&status), "{body}");
@@ -165,8 +170,8 @@ fn a_paused_topic_is_tracked_and_not_retried_until_it_is_resumed() {
     assert_eq!(service.get(&topic)["frozen"]["why"], "paused");
     let (status, body) = service.post(&format!("{topic}/resume"), &json!({}));
     assert!((200..300).contains(&status), "{body}");
-    scene.wait_copies(&origin, 1, secs(20));
-    eventually("nothing is said to be frozen", secs(10), || {
+    scene.wait_copies(&origin, 1, secs(60));
+    eventually("nothing is said to be frozen", secs(60), || {
         service.get(&topic)["frozen"].is_null().then_some(())
     });
 }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::require_kafka;
-use crate::scene::{EVERY_SECOND, Scene, let_pass, secs};
+use crate::scene::{EVERY_SECOND, PERSISTENT, Scene, let_pass, secs};
 use crate::support::ackwarden::{Ackwarden, ServeConfig};
 use crate::support::kafka::{Kafka, KafkaOptions};
 use crate::support::topics::{self, TopicSpec};
@@ -13,15 +13,17 @@ use crate::support::{eventually, free_port, scratch_dir, unique};
 fn observe_only_tracks_and_writes_nothing() {
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "observed", 1);
-    let service = Ackwarden::start(scene.config(&format!(
-        "{EVERY_SECOND}max_attempts = 2\nobserve_only = true\n"
-    )));
+    // For as long it is shown as overdue, and the ACK may take twice as long.
+    let service = Ackwarden::start(scene.config(
+        "timeout = \"8s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 2\nobserve_only = true\n",
+    ));
     let forgotten = scene.send_one("forgotten");
     let acknowledged = scene.send_one("acknowledged");
     scene.ack(&acknowledged);
-    service.wait_state(&forgotten, "overdue", secs(20));
-    service.wait_state(&acknowledged, "acked", secs(20));
-    let_pass(3.0);
+    service.wait_state(&forgotten, "overdue", secs(60));
+    service.wait_state(&acknowledged, "acked", secs(60));
+    service.wait_state(&forgotten, "missed", secs(60));
+    let_pass(1.0);
     assert_eq!(scene.source().len(), 2);
     assert_eq!(scene.acks().len(), 1);
     assert_eq!(scene.dead_letters(), []);
@@ -63,7 +65,7 @@ fn of_two_processes_with_one_instance_id_one_ends_and_says_why() {
     let mut first = Ackwarden::start(config.clone());
     let mut second = Ackwarden::spawn(config);
     let words = "another process uses instance_id twin";
-    let fenced = eventually("one of the two ends", secs(60), || {
+    let fenced = eventually("one of the two ends", secs(180), || {
         for service in [&mut first, &mut second] {
             if let Some(status) = service.wait_exit(secs(0)) {
                 return Some((status, service.log()));
@@ -85,31 +87,6 @@ fn of_two_processes_with_one_instance_id_one_ends_and_says_why() {
         "the other one ended, too:\n{}",
         left.log()
     );
-}
-
-#[test]
-fn a_second_one_in_the_same_group_ends_and_the_first_is_left_alone() {
-    let kafka = require_kafka!();
-    let scene = Scene::new(kafka, "second", 2);
-    let config = scene
-        .config(EVERY_SECOND)
-        .section("[kafka.consumer]\n\"session.timeout.ms\" = 6000");
-    let mut first = Ackwarden::start(config.clone());
-    let mut second = Ackwarden::spawn(config.clone());
-    second.expect_refusal(&[&scene.group(), "another member", "kafka.group_id"]);
-    assert!(
-        first.wait_exit(secs(0)).is_none(),
-        "the first one ended:\n{}",
-        first.log()
-    );
-    assert!(first.is_ready());
-    let origin = scene.send_one("still tracked");
-    scene.wait_copies(&origin, 1, secs(20));
-    // One that died is waited for, whoever it was.
-    first.kill9();
-    let third = Ackwarden::start(config);
-    scene.ack(&origin);
-    third.wait_state(&origin, "acked", secs(30));
 }
 
 #[test]
@@ -158,7 +135,7 @@ fn an_ack_topic_that_keeps_its_records_for_a_shorter_time_than_the_source_is_a_w
     topics::create(&scene.brokers, &TopicSpec::new(&scene.topic, 1));
     let acks = TopicSpec::new(&scene.acks_topic(), 1).config("retention.ms", "3600000");
     topics::create(&scene.brokers, &acks);
-    let service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let service = Ackwarden::start(scene.config(PERSISTENT));
     let log = service.log();
     let warned = log.lines().any(|line| {
         line.contains("WARN") && line.contains(&scene.acks_topic()) && line.contains("retention.ms")
@@ -166,7 +143,7 @@ fn an_ack_topic_that_keeps_its_records_for_a_shorter_time_than_the_source_is_a_w
     assert!(warned, "{log}");
     let origin = scene.send_one("it works all the same");
     scene.ack(&origin);
-    service.wait_state(&origin, "acked", secs(20));
+    service.wait_state(&origin, "acked", secs(60));
 }
 
 #[test]
@@ -195,7 +172,7 @@ fn a_wrong_broker_is_named_and_an_end_in_order_is_still_possible() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let config = ServeConfig::new(&nobody, &unique("nobody")).topic("orders", EVERY_SECOND);
     let mut service = Ackwarden::spawn(config);
-    eventually("it says which broker does not answer", secs(30), || {
+    eventually("it says which broker does not answer", secs(60), || {
         service.log().contains(&nobody).then_some(())
     });
     assert!(

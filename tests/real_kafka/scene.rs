@@ -16,6 +16,14 @@ pub const IN_FLIGHT_MS: i64 = 1_000;
 /// Deliveries one second apart, as exactly as can be.
 pub const EVERY_SECOND: &str = "timeout = \"1s\"\nbackoff = 1.0\njitter = 0.0\n";
 
+/// Deliveries one second apart, more of them than a test lasts.
+pub const PERSISTENT: &str = "timeout = \"1s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 100\n";
+
+/// What was not confirmed within a quarter of the session is sent again, and of an operator's word it is not known what
+/// became of it. So the session is long where each record is to be there once, or nobody is to be taken for dead; and
+/// short where one waits for its end: when a store is lost, or a partition moves.
+pub const LONG_SESSION: &str = "[kafka.consumer]\n\"session.timeout.ms\" = 45000\n";
+
 /// One source topic, and what belongs to it.
 pub struct Scene {
     pub brokers: String,
@@ -55,6 +63,12 @@ impl Scene {
 
     pub fn dead_letters_topic(&self) -> String {
         dead_letters_of(&self.topic)
+    }
+
+    /// All three topics.
+    pub fn topics(&self) -> [String; 3] {
+        let source = self.topic.clone();
+        [source, self.acks_topic(), self.dead_letters_topic()]
     }
 
     pub fn send(&self, records: &[NewRecord]) -> Vec<Place> {

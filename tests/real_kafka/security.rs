@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::scene::{EVERY_SECOND, Scene, secs};
+use crate::scene::{LONG_SESSION, Scene, secs};
 use crate::support::ackwarden::{Ackwarden, ServeConfig};
 use crate::support::eventually;
 use crate::support::kafka::{Kafka, KafkaOptions};
@@ -37,11 +37,15 @@ fn tls(ca: &Path) -> String {
 
 const PLAIN: &str = "";
 
+/// Longer than an ACK takes on a busy machine.
+const TRACKED: &str = "timeout = \"10s\"\njitter = 0.0\n";
+
 /// A service that reaches the topic of that scene over another listener.
 fn config(scene: &Scene, brokers: &str, properties: &str) -> ServeConfig {
     ServeConfig::new(brokers, &scene.group())
         .section(properties)
-        .topic(&scene.topic, EVERY_SECOND)
+        .section(LONG_SESSION)
+        .topic(&scene.topic, TRACKED)
 }
 
 /// One message is acknowledged, one is sent again, and `check` finds nothing wrong.
@@ -51,11 +55,11 @@ fn works(brokers: &str, properties: &str) {
     let mut service = Ackwarden::start(config(&scene, brokers, properties));
     let done = scene.send_one("done");
     scene.ack(&done);
-    service.wait_state(&done, "acked", secs(30));
+    service.wait_state(&done, "acked", secs(60));
     let forgotten = scene.send_one("forgotten");
-    let copies = scene.wait_copies(&forgotten, 1, secs(30));
+    let copies = scene.wait_copies(&forgotten, 1, secs(60));
     scene.ack(&copies[0].position());
-    service.wait_state(&forgotten, "acked", secs(30));
+    service.wait_state(&forgotten, "acked", secs(60));
     assert_eq!(scene.copies_of(&done), []);
     assert!(!service.log().contains("WARN"), "{}", service.log());
     assert!(!service.log().contains(PASSWORD), "{}", service.log());
@@ -69,7 +73,7 @@ fn is_explained(brokers: &str, properties: &str, words: &[&str]) {
     let kafka = secured().expect("a broker");
     let scene = Scene::new(kafka, "misconfigured", 1);
     let mut service = Ackwarden::spawn(config(&scene, brokers, properties));
-    let health = eventually("/readyz says why", secs(30), || {
+    let health = eventually("/readyz says why", secs(60), || {
         let complaint = service.readyz()["kafka"].as_str()?.to_owned();
         explains(&complaint, words).then_some(complaint)
     });
@@ -80,11 +84,11 @@ fn is_explained(brokers: &str, properties: &str, words: &[&str]) {
         service.log()
     );
     assert!(!service.is_ready());
-    let later = service.readyz();
-    assert!(
-        later["kafka"].as_str().is_some_and(|c| explains(c, words)),
-        "first {health:?}, then {later}"
-    );
+    eventually(&format!("it still says so: {health:?}"), secs(30), || {
+        let later = service.readyz();
+        let still = later["kafka"].as_str().is_some_and(|c| explains(c, words));
+        still.then_some(())
+    });
     let log = service.log();
     let said = log.lines().filter(|line| explains(line, words)).count();
     assert_eq!(said, 1, "the log says it {said} times:\n{log}");
@@ -228,7 +232,7 @@ fn a_ca_file_that_is_not_there_is_a_wrong_configuration() {
     let scene = Scene::new(kafka, "no-ca", 1);
     let properties = tls(Path::new("/nowhere/ca.pem"));
     let mut service = Ackwarden::spawn(config(&scene, &security.tls_brokers(), &properties));
-    let status = service.wait_exit(secs(30)).expect("it ends by itself");
+    let status = service.wait_exit(secs(120)).expect("it ends by itself");
     assert_eq!(status.code(), Some(2), "{}", service.log());
     assert!(
         service.log().contains("/nowhere/ca.pem"),
@@ -265,11 +269,15 @@ fn check_names_each_right_that_is_missing_and_serve_works_with_those_that_the_do
     let properties = login_as(GUEST, "PLAIN", PASSWORD);
     let mut service = Ackwarden::spawn(config(&scene, &security.login_brokers(), &properties));
     let status = service
-        .wait_exit(secs(60))
+        .wait_exit(secs(120))
         .expect("it may not make the state topic");
     assert!(!status.success());
     assert!(service.log().contains(&state), "{}", service.log());
-    let (code, shown) = check(&service);
+    // A right that was just given is not known to the broker at once.
+    let (code, shown) = eventually("the rights that were given are known", secs(60), || {
+        let (code, shown) = check(&service);
+        (!shown.contains("is not told")).then_some((code, shown))
+    });
     assert_eq!(code, 1, "{shown}");
     let failures: Vec<&str> = shown.lines().filter(|l| l.starts_with("FAIL")).collect();
     for (right, what) in [
@@ -298,11 +306,11 @@ fn check_names_each_right_that_is_missing_and_serve_works_with_those_that_the_do
     service.start_again();
     let done = scene.send_one("done");
     scene.ack(&done);
-    service.wait_state(&done, "acked", secs(30));
+    service.wait_state(&done, "acked", secs(60));
     let forgotten = scene.send_one("forgotten");
-    let copies = scene.wait_copies(&forgotten, 1, secs(30));
+    let copies = scene.wait_copies(&forgotten, 1, secs(60));
     scene.say(&[NewRecord::verdict(&copies[0].position(), "reject")]);
-    scene.wait_dead_letters(1, secs(30));
+    scene.wait_dead_letters(1, secs(60));
     service.terminate();
     let (code, shown) = check(&service);
     assert_eq!(code, 0, "{shown}");

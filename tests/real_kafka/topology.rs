@@ -1,7 +1,7 @@
 //! Topics and partitions that come later than the service.
 
 use crate::require_kafka;
-use crate::scene::{EVERY_SECOND, IN_FLIGHT_MS, Scene, let_pass, secs};
+use crate::scene::{EVERY_SECOND, IN_FLIGHT_MS, LONG_SESSION, PERSISTENT, Scene, let_pass, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::produce::NewRecord;
 use crate::support::topics::{self, TopicSpec};
@@ -29,7 +29,7 @@ fn a_source_topic_that_appears_later_is_followed_from_its_first_record() {
     for place in &places {
         scene.ack(&place.position());
     }
-    service.wait_settled(&scene.topic, secs(20));
+    service.wait_settled(&scene.topic, secs(60));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn partitions_that_are_added_to_source_and_ack_topic_are_followed_from_their_fir
     let kafka = require_kafka!();
     let scene = Scene::new(kafka, "grown", 1);
     let service = Ackwarden::start(
-        scene.config("timeout = \"3s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 50\n"),
+        scene.config("timeout = \"15s\"\nbackoff = 1.0\njitter = 0.0\nmax_attempts = 50\n"),
     );
     topics::add_partitions(&scene.brokers, &scene.acks_topic(), 3);
     topics::add_partitions(&scene.brokers, &scene.topic, 3);
@@ -51,10 +51,10 @@ fn partitions_that_are_added_to_source_and_ack_topic_are_followed_from_their_fir
         NewRecord::ack(&places[0].position()).partition(2),
         NewRecord::ack(&places[2].position()).partition(2),
     ]);
-    scene.wait_copies(&places[1].position(), 1, secs(60));
+    scene.wait_copies(&places[1].position(), 1, secs(120));
     judge::none_republished_after_ack(&scene.source(), &scene.acks(), IN_FLIGHT_MS);
     scene.say(&[NewRecord::ack(&places[1].position()).partition(1)]);
-    service.wait_settled(&scene.topic, secs(30));
+    service.wait_settled(&scene.topic, secs(60));
     for acknowledged in [&places[0], &places[2]] {
         assert_eq!(scene.copies_of(&acknowledged.position()), []);
     }
@@ -69,9 +69,9 @@ fn without_its_ack_topic_a_topic_is_tracked_and_frozen_until_it_is_there() {
         &scene.brokers,
         &TopicSpec::new(&scene.dead_letters_topic(), 1),
     );
-    let service = Ackwarden::start(scene.config(EVERY_SECOND));
+    let service = Ackwarden::start(scene.config(PERSISTENT));
     let origin = scene.send_one("nobody can acknowledge me yet");
-    let frozen = eventually("it says why", secs(20), || {
+    let frozen = eventually("it says why", secs(60), || {
         let view = service.get(&format!("/topics/{}", scene.topic));
         (view["frozen"]["why"] == "ack-topic-missing").then(|| view["frozen"].clone())
     });
@@ -91,14 +91,14 @@ fn without_its_ack_topic_a_topic_is_tracked_and_frozen_until_it_is_there() {
     topics::create(&scene.brokers, &TopicSpec::new(&scene.acks_topic(), 2));
     scene.wait_copies(&origin, 1, secs(60));
     scene.ack(&origin);
-    service.wait_state(&origin, "acked", secs(20));
+    service.wait_state(&origin, "acked", secs(60));
     // The log has all of it, for who reads nothing else.
     for words in [
         "the topic does not exist: messages are tracked",
         "frozen: the ack topic",
         "no longer frozen",
     ] {
-        eventually(words, secs(30), || {
+        eventually(words, secs(60), || {
             service.log().contains(words).then_some(())
         });
     }
@@ -114,20 +114,20 @@ fn an_ack_topic_and_partitions_of_it_that_appear_later_are_read_long_before_anyt
         &scene.brokers,
         &TopicSpec::new(&scene.dead_letters_topic(), 1),
     );
-    let service = Ackwarden::start(scene.config("timeout = \"10m\"\n"));
+    let service = Ackwarden::start(scene.config("timeout = \"10m\"\n").section(LONG_SESSION));
     let why = || service.get(&format!("/topics/{}", scene.topic))["frozen"]["why"].clone();
-    eventually("it says that there is none", secs(25), || {
+    eventually("it says that there is none", secs(60), || {
         (why() == "ack-topic-missing").then_some(())
     });
     topics::create(&scene.brokers, &TopicSpec::new(&scene.acks_topic(), 1));
     let first = scene.send_one("first");
     scene.ack(&first);
-    service.wait_state(&first, "acked", secs(25));
+    service.wait_state(&first, "acked", secs(60));
     assert!(why().is_null(), "{}", why());
     topics::add_partitions(&scene.brokers, &scene.acks_topic(), 2);
     let second = scene.send_one("second");
     scene.say(&[NewRecord::ack(&second).partition(1)]);
-    service.wait_state(&second, "acked", secs(25));
+    service.wait_state(&second, "acked", secs(60));
 }
 
 #[test]
@@ -143,9 +143,9 @@ fn old_history_is_left_alone_under_start_now_and_taken_under_earliest() {
         &format!("{EVERY_SECOND}start = \"earliest\"\n"),
     );
     let service = Ackwarden::start(config);
-    earliest.wait_copies(&format!("{}/0/0", earliest.topic), 1, secs(30));
+    earliest.wait_copies(&format!("{}/0/0", earliest.topic), 1, secs(60));
     let after = now.send_one("after");
-    now.wait_copies(&after, 1, secs(30));
+    now.wait_copies(&after, 1, secs(60));
     let old = format!("{}/0/0", now.topic);
     assert_eq!(now.copies_of(&old), []);
     let (_, message) = service.try_get(&format!("/messages/{old}"));

@@ -2,7 +2,7 @@
 
 use ackwarden::core::effect::Headers;
 use ackwarden::core::{
-    AckExtra, AckRecord, AckTarget, Event, LogPosition, Verdict, view::OperatorAction,
+    AckExtra, AckRecord, AckTarget, Event, LogPosition, OnLostRange, Verdict, view::OperatorAction,
 };
 
 use crate::world::{ACK_PARTITIONS, Acked, PARTITIONS, Sent, T, World};
@@ -13,7 +13,7 @@ impl World {
         let message = self.sent;
         self.sent += 1;
         let shared = message > 0 && self.later.chance(self.faults.more.shared_ids);
-        self.source[p].push(Some(Sent {
+        let sent = Sent {
             message,
             attempt: 1,
             copy: None,
@@ -22,10 +22,14 @@ impl World {
             incarnation: 0,
             estranged: false,
             late_twin: false,
+            unclear: false,
             id: message - u64::from(shared),
             digest: message,
             forged: false,
-        }));
+            gone: false,
+        };
+        let at = self.append(p as i32, sent);
+        self.may_be_in_a_transaction(false, p, at.offset as usize);
     }
 
     /// A record of somebody else with the headers of one of our copies: another payload, or an attempt that is long in
@@ -36,7 +40,7 @@ impl World {
         let copies: Vec<(Headers, u64)> = self.source[p]
             .iter()
             .flatten()
-            .filter(|s| s.at_ms < old && !s.forged)
+            .filter(|s| s.at_ms < old && !s.forged && !s.gone)
             .filter_map(|s| Some((s.copy.clone()?, s.digest)))
             .collect();
         if copies.is_empty() {
@@ -52,7 +56,7 @@ impl World {
             digest = u64::MAX - message;
             headers.attempt += self.later.below(2) as u32;
         }
-        self.source[p].push(Some(Sent {
+        let sent = Sent {
             message,
             attempt: headers.attempt,
             copy: Some(headers),
@@ -61,10 +65,13 @@ impl World {
             incarnation: 0,
             estranged: false,
             late_twin: false,
+            unclear: false,
             id: message,
             digest,
             forged: true,
-        }));
+            gone: false,
+        };
+        self.append(p as i32, sent);
     }
 
     pub fn somebody_acks_nothing(&mut self) {
@@ -85,6 +92,49 @@ impl World {
             }
         };
         self.append_ack(target, None, None, Verdict::Ack);
+    }
+
+    /// A settlement of a real message by another group's coordinator, or a record that says nothing.
+    pub fn strangers_write(&mut self) {
+        if !self.latest.chance(self.faults.kafka.strangers) {
+            return;
+        }
+        let partition = self.latest.below(PARTITIONS as u64) as i32;
+        let end = self.source[partition as usize].len() as u64;
+        let offset = self.latest.below(end + 3) as i64;
+        let position = AckTarget::Position {
+            topic: T,
+            partition,
+            offset,
+        };
+        let (target, extra) = match self.latest.below(4) {
+            0 => {
+                let text = "???".into();
+                (AckTarget::Nothing { text }, None)
+            }
+            1 => {
+                let extra = AckExtra {
+                    invalid: Some("an unknown verdict"),
+                    ..AckExtra::default()
+                };
+                (position, Some(Box::new(extra)))
+            }
+            n => {
+                let verdict = if n == 2 {
+                    Verdict::DeadLettered
+                } else {
+                    Verdict::OperatorAck
+                };
+                let extra = AckExtra {
+                    verdict,
+                    other_group: true,
+                    ..AckExtra::default()
+                };
+                (position, Some(Box::new(extra)))
+            }
+        };
+        let verdict = extra.as_ref().map_or(Verdict::Ack, |e| e.verdict);
+        self.append_ack(target, extra, None, verdict);
     }
 
     pub fn operator_acts(&mut self) {
@@ -118,14 +168,20 @@ impl World {
             if !self.rng.chance(300) {
                 continue;
             }
-            let from = self.b_position[p as usize];
-            let to = (from + 1 + self.rng.below(5) as usize).min(self.source[p as usize].len());
+            let (log, state) = (&self.source[p as usize], &self.source_logs[p as usize]);
+            // What is gone before B came to it, B never sees.
+            let from = self.b_position[p as usize].max(state.start);
+            let to = (from + 1 + self.rng.below(5) as usize).min(state.stable(log.len()));
+            let to = to.max(from);
             self.b_position[p as usize] = to;
             for offset in from..to {
                 if self.rng.chance(self.faults.b_crashes) {
                     break;
                 }
-                if self.source[p as usize][offset].is_none() {
+                if self.source[p as usize][offset]
+                    .as_ref()
+                    .is_none_or(|s| s.gone)
+                {
                     continue;
                 }
                 if self.later.chance(self.faults.more.b_wavers) {
@@ -195,6 +251,7 @@ impl World {
             acked.estranged = estranged;
             acked.attempt = (!by_id).then_some(attempt);
         }
+        self.may_be_in_a_transaction(true, at.partition as usize, at.offset as usize);
     }
 
     pub fn append_ack(
@@ -206,14 +263,72 @@ impl World {
     ) -> LogPosition {
         let a = self.rng.below(ACK_PARTITIONS as u64) as i32;
         let at = LogPosition::new(a, self.acks[a as usize].len() as i64);
-        self.acks[a as usize].push(Some(Acked {
+        let acked = Acked {
             record: AckRecord { at, target, extra },
             message,
             verdict,
             at_ms: self.now_ms,
             estranged: false,
             attempt: None,
-        }));
-        at
+        };
+        self.append_said(a, acked)
+    }
+
+    /// A change is a record on the state topic: all instances that are there hear of it, the others when they start.
+    pub fn operators_change(&mut self) {
+        if !self.latest.chance(self.faults.host.changes) {
+            return;
+        }
+        self.seen.changes += 1;
+        let apply_pending = self.latest.chance(500);
+        if self.latest.chance(500) {
+            let timeout_ms = 300 + self.latest.below(1_500);
+            self.least_timeout_ms = self.least_timeout_ms.min(timeout_ms);
+            self.overrides.timeout_ms = Some(timeout_ms);
+        } else {
+            self.paused = !self.paused;
+        }
+        self.tell_changes(apply_pending);
+    }
+
+    /// When the faults have stopped: nothing stays paused or stopped.
+    pub fn operators_tidy_up(&mut self) {
+        self.paused = false;
+        self.overrides.timeout_ms = None;
+        self.overrides.on_lost_range = Some(OnLostRange::ReportAndContinue);
+        self.tell_changes(false);
+    }
+
+    fn tell_changes(&mut self, apply_pending: bool) {
+        let now = self.now_ms;
+        let (overrides, paused) = (self.overrides.clone(), self.paused);
+        self.each_instance(|world| {
+            if world.me.up {
+                let changed = Event::PolicyChanged {
+                    topic: T,
+                    overrides: overrides.clone(),
+                    apply_pending,
+                };
+                let paused = Event::Paused { topic: T, paused };
+                world.me.inbox.extend([(now, changed), (now, paused)]);
+            }
+        });
+    }
+
+    /// What an instance reads on the state topic before anything else.
+    pub fn changes_in_force(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        if !self.overrides.is_empty() {
+            events.push(Event::PolicyChanged {
+                topic: T,
+                overrides: self.overrides.clone(),
+                apply_pending: false,
+            });
+        }
+        if self.paused {
+            let paused = true;
+            events.push(Event::Paused { topic: T, paused });
+        }
+        events
     }
 }

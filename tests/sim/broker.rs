@@ -1,13 +1,13 @@
 //! What becomes of what the coordinator wants done: records land, late or twice or never, and questions are answered.
 
-use ackwarden::core::effect::DeadLetterPayload;
-use ackwarden::core::event::{Fence, FetchOutcome, PublishOutcome};
-use ackwarden::core::types::LOG_START;
+use ackwarden::core::event::{AskError, Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::types::{LOG_START, Lane};
 use ackwarden::core::{
     AckExtra, AckTarget, Effect, Event, LogPosition, MsgRef, Publication, Verdict,
 };
 
-use crate::world::{Limbo, Sent, T, World};
+use crate::instance::Instance;
+use crate::world::{Limbo, Sent, T, World, tracing};
 
 impl World {
     pub fn limbo_lands(&mut self) {
@@ -24,26 +24,59 @@ impl World {
         } in landed
         {
             sent.at_ms = now;
-            let ours = sent.incarnation == self.incarnation;
-            let rebuilt = self.is_rebuilt_since(partition, sent.submitted_ms);
+            let life = sent.incarnation;
+            let (ours, rebuilt) = self.is_ours_still(partition, &sent);
+            // Who lost the partition and has not heard so may come upon it, and not know it; and in its store it may stay so.
+            let contested = |i: &&Instance| i.up && i.is_to_lose(partition);
+            sent.unclear |= self.instances().any(|i| contested(&i));
+            let not_its_own = |i: &Instance| i.incarnation != life;
+            let ours = ours && !self.instances().filter(contested).any(not_its_own);
             sent.estranged |= !ours || (rebuilt && report.is_none());
             sent.late_twin = report.is_none() || !ours;
-            let log = &mut self.source[partition as usize];
-            log.push(Some(sent));
-            let at = LogPosition::new(partition, log.len() as i64 - 1);
-            if let Some((msg, sequence)) = report.filter(|_| ours && self.up) {
-                self.answer(Event::Published {
-                    msg,
-                    sequence,
-                    outcome: PublishOutcome::Durable(at),
+            let at = self.append(partition, sent);
+            let outcome = PublishOutcome::Durable(at);
+            if let Some((msg, sequence)) = report {
+                self.each_instance(|world| {
+                    if world.me.up && world.me.incarnation == life {
+                        let outcome = outcome.clone();
+                        world.answer(Event::Published {
+                            msg,
+                            sequence,
+                            outcome,
+                        });
+                    }
                 });
+            }
+        }
+    }
+
+    /// Whether a copy that lands now is known for ours by whoever has the partition; and whether it was rebuilt since the
+    /// copy was submitted.
+    fn is_ours_still(&mut self, partition: i32, sent: &Sent) -> (bool, bool) {
+        let since = |i: &Instance| {
+            let at = i.assigned_ms.get(&partition);
+            at.is_some_and(|at| *at > sent.submitted_ms)
+        };
+        if self.group.is_one() {
+            return (sent.incarnation == self.me.incarnation, since(&self.me));
+        }
+        match self.owner_of(partition) {
+            // Whoever gets it reads to an end that is asked for later.
+            None => (true, true),
+            Some(i) if i.incarnation == sent.incarnation => (true, since(i)),
+            Some(i) => {
+                let until = i.former_until.get(&partition).copied().unwrap_or(0);
+                (i.up && self.now_ms < until, true)
             }
         }
     }
 
     /// The partition was taken from us, and came back, after that.
     pub fn is_rebuilt_since(&self, partition: i32, ms: u64) -> bool {
-        self.assigned_ms.get(&partition).is_some_and(|at| *at > ms)
+        self.me
+            .assigned_ms
+            .get(&partition)
+            .is_some_and(|at| *at > ms)
     }
 
     pub fn answer(&mut self, event: Event) {
@@ -56,7 +89,7 @@ impl World {
         if self.later.chance(slow) {
             at += self.later.below(2_000);
         }
-        self.inbox.push((at, event));
+        self.me.inbox.push((at, event));
     }
 
     pub fn ends<R>(logs: &[Vec<R>]) -> Vec<(i32, i64)> {
@@ -65,37 +98,53 @@ impl World {
     }
 
     pub fn carry_out(&mut self, effect: Effect) {
-        if std::env::var_os("SIM_TRACE").is_some() {
-            println!("{} {effect:?}", self.now_ms);
+        if tracing() {
+            println!("{} i{} {effect:?}", self.now_ms, self.me.number);
         }
         match effect {
             Effect::ReadSource {
                 partition, from, ..
             } => {
-                self.source_reader.insert(partition, from.max(0));
-                self.paused.remove(&partition);
+                self.me.source_reader.insert(partition, from.max(0));
+                self.me.paused.remove(&partition);
             }
             Effect::StopSource { partition, .. } => {
-                self.source_reader.remove(&partition);
+                self.me.source_reader.remove(&partition);
             }
             Effect::PauseSource { partition, .. } => {
-                self.paused.insert(partition);
+                self.me.paused.insert(partition);
             }
             Effect::ResumeSource { partition, .. } => {
-                self.paused.remove(&partition);
+                self.me.paused.remove(&partition);
             }
+            Effect::ReadAcks {
+                from,
+                generation,
+                lane: Lane::Rebuild,
+                ..
+            } => {
+                self.me.rebuild_generation = generation;
+                for (a, offset) in from {
+                    self.me.rebuild_reader.insert(a, offset.max(0));
+                }
+            }
+            Effect::StopRebuildAcks { .. } => self.me.rebuild_reader.clear(),
+            Effect::PurgeQueue => self.purge_queue(),
             Effect::ReadAcks {
                 from, generation, ..
             } => {
-                self.ack_generation = generation;
+                self.me.ack_generation = generation;
                 for (a, offset) in from {
                     let offset = if offset == LOG_START { 0 } else { offset };
-                    self.ack_reader.insert(a, offset);
-                    self.acks_applied.insert(a, offset);
+                    self.me.ack_reader.insert(a, offset);
+                    self.me.acks_applied.insert(a, offset);
                 }
             }
             Effect::AskAckEnds { ack, round } => {
-                let answer = Ok(Self::ends(&self.acks));
+                let mut answer = Ok(Self::ends(&self.acks));
+                if self.is_unanswered() {
+                    answer = Err(AskError::Failed("drawn".into()));
+                }
                 self.answer(Event::AckEnds { ack, round, answer });
             }
             Effect::AskFence { topic, round } => {
@@ -103,19 +152,32 @@ impl World {
                     ack_ends: Self::ends(&self.acks),
                     source_ends: Self::ends(&self.source),
                 };
+                let unanswered = self.is_unanswered();
+                let failed = || AskError::Failed("drawn".into());
                 self.answer(Event::Fence {
                     topic,
                     round,
-                    answer: Ok(fence),
+                    answer: (!unanswered).then_some(fence).ok_or_else(failed),
                 });
             }
             Effect::FetchPayload { msg, offset, .. } => {
-                let there = self.source[msg.partition as usize].get(offset as usize);
-                assert!(matches!(there, Some(Some(_))), "fetched where nothing is");
-                self.answer(Event::Fetched {
-                    msg,
-                    outcome: FetchOutcome::Found { size_bytes: 1 },
-                });
+                let cut = self.source_logs[msg.partition as usize].start as i64;
+                let there = self.source[msg.partition as usize]
+                    .get(offset as usize)
+                    .and_then(Option::as_ref)
+                    .is_some_and(|s| !s.gone && offset >= cut);
+                let outcome = if self.is_unanswered() {
+                    FetchOutcome::Failed("drawn".into())
+                } else if there {
+                    FetchOutcome::Found { size_bytes: 1 }
+                } else {
+                    assert!(
+                        self.faults_drawn.kafka.may_lose(),
+                        "fetched where nothing is"
+                    );
+                    FetchOutcome::Gone("drawn".into())
+                };
+                self.answer(Event::Fetched { msg, outcome });
             }
             Effect::DiscardPayload { .. } | Effect::Reply { .. } => {}
             Effect::Publish(publish) => {
@@ -123,20 +185,65 @@ impl World {
             }
             Effect::Commit(orders) => {
                 for order in orders {
-                    if self.away.contains_key(&order.partition) {
+                    if self.me.away.contains_key(&order.partition) {
                         continue;
                     }
-                    self.judge_commit(order.partition, order.low, &order.acks);
-                    self.committed
-                        .insert(order.partition, (order.low, order.acks));
+                    let p = order.partition;
+                    let number = self.me.number;
+                    let mine = self.group.is_one()
+                        || (self.me.joined && self.group.owner.get(&p) == Some(&number));
+                    let mut outcome = Err("not ours".into());
+                    if mine {
+                        self.judge_commit(p, order.low, &order.acks);
+                        self.committed.insert(p, (order.low, order.acks));
+                        self.group.committed_by.insert(p, self.me.store_number);
+                        outcome = Ok(());
+                    }
+                    let sent_ms = self.me.clock_ms(self.now_ms);
                     self.answer(Event::Committed {
                         topic: T,
-                        partition: order.partition,
+                        partition: p,
                         low: order.low,
-                        outcome: Ok(()),
+                        sent_ms,
+                        outcome,
                     });
                 }
             }
+        }
+    }
+
+    fn is_unanswered(&mut self) -> bool {
+        let unanswered = self.latest.chance(self.faults.kafka.no_answer);
+        self.seen.unanswered += u64::from(unanswered);
+        unanswered
+    }
+
+    /// A copy of this message is larger than the topic allows.
+    pub fn is_too_large(&self, message: u64) -> bool {
+        let one_in_a_thousand = message.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        one_in_a_thousand % 1_000 < self.faults_drawn.kafka.too_large
+    }
+
+    /// What is not on its way yet is not sent any more.
+    fn purge_queue(&mut self) {
+        let (mut kept, mut purged) = (Vec::new(), Vec::new());
+        for limbo in std::mem::take(&mut self.limbo) {
+            let mine = limbo.sent.incarnation == self.me.incarnation && limbo.report.is_some();
+            if mine && self.group.rng.chance(500) {
+                purged.push(limbo);
+            } else {
+                kept.push(limbo);
+            }
+        }
+        self.limbo = kept;
+        for (msg, sequence) in purged.into_iter().filter_map(|l| l.report) {
+            self.seen.purged += 1;
+            let outcome = PublishOutcome::Refused("purged".into());
+            self.answer(Event::Published {
+                msg,
+                sequence,
+                outcome,
+            });
         }
     }
 
@@ -148,29 +255,39 @@ impl World {
         match what {
             Publication::Copy(headers) => {
                 let message = self.message_at(msg);
+                self.judge_ownership(msg);
+                self.judge_again(msg, message, headers.attempt);
                 self.judge_copy(msg, message, &headers);
                 self.submitted.insert((message, headers.attempt));
+                if outcome.is_none() && self.is_too_large(message) {
+                    outcome = Some(PublishOutcome::TooLarge);
+                }
                 if outcome.is_none() {
-                    let sent = Sent {
+                    let mut sent = Sent {
                         message,
                         attempt: headers.attempt,
                         copy: Some(headers),
                         at_ms: self.now_ms,
                         submitted_ms: self.now_ms,
-                        incarnation: self.incarnation,
+                        incarnation: self.me.incarnation,
                         // What is sent for one that is tracked as a message of its own, is so too.
                         estranged: self.sent_at(msg).estranged,
                         late_twin: false,
+                        unclear: false,
                         id: self.sent_at(msg).id,
                         digest: self.sent_at(msg).digest,
                         forged: false,
+                        gone: false,
                     };
                     if self.rng.chance(self.faults.ambiguous) {
                         self.seen.ambiguous += 1;
+                        sent.unclear = true;
                         outcome = Some(PublishOutcome::Ambiguous("drawn".into()));
                         match self.rng.below(3) {
                             0 => {}
-                            1 => self.source[msg.partition as usize].push(Some(sent)),
+                            1 => {
+                                self.append(msg.partition, sent);
+                            }
                             _ => self.limbo.push(Limbo {
                                 at_ms: self.now_ms + self.rng.below(7_000),
                                 partition: msg.partition,
@@ -187,20 +304,21 @@ impl World {
                             report: Some((msg, sequence)),
                         });
                     } else {
-                        let log = &mut self.source[msg.partition as usize];
-                        log.push(Some(sent));
-                        let at = LogPosition::new(msg.partition, log.len() as i64 - 1);
+                        let at = self.append(msg.partition, sent);
                         self.seen.republished += 1;
                         outcome = Some(PublishOutcome::Durable(at));
                     }
                 }
             }
             Publication::DeadLetter {
-                headers, payload, ..
+                headers,
+                payload,
+                cause,
+                ..
             } => {
-                assert_eq!(payload, DeadLetterPayload::Whole);
                 let message = self.message_at(msg);
-                self.judge_dead_letter(msg, message, headers.attempt);
+                self.judge_dead_letter(msg, message, headers.attempt, cause);
+                self.judge_payload(message, payload, cause);
                 if outcome.is_none() {
                     self.seen.dead += 1;
                     self.dead_letters.push((message, headers.attempt));
@@ -219,7 +337,8 @@ impl World {
             } => {
                 let message = self.message_at(msg);
                 if outcome.is_none() {
-                    let settlement = verdict == Verdict::DeadLettered;
+                    let settlement =
+                        matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost);
                     self.seen.decisions += u64::from(!settlement);
                     if settlement && !self.dead_letters.iter().any(|(m, _)| *m == message) {
                         self.breach(4, format!("settlement of {message} before its dead letter"));

@@ -18,6 +18,8 @@ pub struct Faults {
     pub markers: u64,
     pub by_id: u64,
     pub more: More,
+    pub kafka: KafkaFaults,
+    pub host: HostFaults,
 }
 
 /// What was added later: drawn from a stream of its own, so that the seeds of before still make the runs of before.
@@ -49,6 +51,89 @@ pub struct More {
     pub sparse: bool,
 }
 
+/// What Kafka does with its logs, and when it does not answer. From a third stream.
+#[derive(Debug, Clone, Default)]
+pub struct KafkaFaults {
+    /// Retention: what lies below the committed offsets goes. Nobody may miss it.
+    pub retention: u64,
+    /// DeleteRecords, or retention that is too short: what was not settled, or not read, goes too.
+    pub deletions: u64,
+    /// Compaction of the source: a record in the middle of the log goes.
+    pub compaction: u64,
+    /// A transaction is open for a while: what stands behind its first record is hidden. Then it commits or aborts.
+    pub transactions: u64,
+    /// Questions and fetches that get no answer: a leader has moved, a broker is gone.
+    pub no_answer: u64,
+    /// Messages whose copies do not fit.
+    pub too_large: u64,
+    /// What is on the ACK topic and not for us: another group's settlements, records that name nothing.
+    pub strangers: u64,
+    /// What `on_lost_range` says: go on, or stop until somebody decides.
+    pub go_on: bool,
+}
+
+/// What the machine does to a coordinator, and its operators.
+#[derive(Debug, Clone, Default)]
+pub struct HostFaults {
+    /// At a restart, the store is torn, or has a flipped bit.
+    pub store_damaged: u64,
+    /// The wall clock steps by up to an hour.
+    pub clock_steps: u64,
+    /// The monotonic clock of each life goes too fast or too slow by up to so many thousandths.
+    pub drift: u64,
+    /// Timeouts are changed, topics paused and resumed.
+    pub changes: u64,
+    /// Retries are limited to so many a second.
+    pub retry_rate: u32,
+    /// A short run with few messages.
+    pub short: bool,
+}
+
+impl KafkaFaults {
+    fn draw(rng: &mut Rng) -> Self {
+        if rng.chance(400) {
+            return Self::default();
+        }
+        let mut rate = |max: u64| if rng.chance(600) { 0 } else { rng.below(max) };
+        Self {
+            retention: rate(40),
+            deletions: rate(6),
+            compaction: rate(10),
+            transactions: rate(20),
+            no_answer: rate(400),
+            too_large: rate(100),
+            strangers: rate(40),
+            go_on: rate(2) == 0,
+        }
+    }
+
+    /// Records go that somebody needed.
+    pub fn may_lose(&self) -> bool {
+        self.deletions + self.compaction > 0
+    }
+}
+
+impl HostFaults {
+    fn draw(rng: &mut Rng) -> Self {
+        let short = rng.chance(850);
+        if rng.chance(400) {
+            return Self {
+                short,
+                ..Self::default()
+            };
+        }
+        let mut rate = |max: u64| if rng.chance(600) { 0 } else { rng.below(max) };
+        Self {
+            store_damaged: rate(1000),
+            clock_steps: rate(5),
+            drift: rate(20),
+            changes: rate(8),
+            retry_rate: rate(60) as u32,
+            short,
+        }
+    }
+}
+
 impl Faults {
     /// As the first seeds had them.
     pub fn draw_first(rng: &mut Rng) -> Self {
@@ -67,11 +152,29 @@ impl Faults {
             markers: rate(200),
             by_id: rate(1000),
             more: More::default(),
+            kafka: KafkaFaults::default(),
+            host: HostFaults::default(),
         }
     }
 
-    /// All of them; in some seeds those together that make the rare moments.
-    pub fn draw(rng: &mut Rng, later: &mut Rng) -> Self {
+    /// All of them.
+    pub fn draw(rng: &mut Rng, later: &mut Rng, latest: &mut Rng) -> Self {
+        let mut faults = Self {
+            kafka: KafkaFaults::draw(latest),
+            host: HostFaults::draw(latest),
+            ..Self::draw_second(rng, later)
+        };
+        // What comes of partitions that come and go takes its time.
+        faults.host.short &= faults.more.rebalances < 5;
+        if faults.kafka.may_lose() {
+            // What pretends to be a copy of what is gone cannot be told from it.
+            faults.more.forged = 0;
+        }
+        faults
+    }
+
+    /// As the second seeds had them; in some those together that make the rare moments.
+    pub fn draw_second(rng: &mut Rng, later: &mut Rng) -> Self {
         let mut first = Self::draw_first(rng);
         let theme = later.below(6);
         let absent = if theme == 0 { 100 } else { 700 };

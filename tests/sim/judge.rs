@@ -1,55 +1,44 @@
 //! The judges: they know the whole truth, and each names the invariant that it holds.
 
-use ackwarden::core::effect::Headers;
+use ackwarden::core::effect::{DeadLetterCause, DeadLetterPayload, Headers};
 use ackwarden::core::record::CauseKind;
-use ackwarden::core::{AckBatch, AckTarget, MsgRef, Verdict};
+use ackwarden::core::{AckBatch, AckTarget, LogPosition, MsgRef, Verdict};
 
-use crate::world::{Acked, Sent, World};
+use crate::group::PUBLISH_MS;
+use crate::truth::{is_ack, settles};
+use crate::world::{Sent, World};
 
 impl World {
-    fn sent(&self) -> impl Iterator<Item = &Sent> {
-        self.source.iter().flatten().flatten()
-    }
-
-    fn said(&self) -> impl Iterator<Item = &Acked> {
-        self.acks.iter().flatten().flatten()
-    }
-
     /// Two copies of one attempt, of which neither names the other: an unclear report was behind it, and one of them may
     /// have landed late. Who was rebuilt since then tracks the second as a message of its own (decision 0003).
     fn is_twin(&self, copy: &Sent) -> bool {
-        let same = |s: &&Sent| s.message == copy.message && s.attempt == copy.attempt;
-        copy.late_twin || (copy.copy.is_some() && self.sent().filter(same).count() > 1)
+        let same = |s: &Sent| s.attempt == copy.attempt;
+        let all = self.records_of(copy.message);
+        copy.late_twin || (copy.copy.is_some() && all.filter(|(_, s)| same(s)).count() > 1)
     }
 
-    fn has_twins(&self, message: u64) -> bool {
-        self.sent().any(|s| s.message == message && self.is_twin(s))
-    }
-
-    /// Somebody gave its id to another message too: which of them an ACK by id is about, nobody can tell.
-    fn is_shared(&self, message: u64) -> bool {
-        self.faults_drawn.more.shared_ids > 0
-            && self.sent().any(|s| {
-                s.message == message && self.sent().any(|o| o.message != message && o.id == s.id)
-            })
+    pub fn has_twins(&self, message: u64) -> bool {
+        self.records_of(message).any(|(_, s)| self.is_twin(s))
     }
 
     /// B's ACKs of a message, however they name it.
-    fn acked_at(&self, message: u64) -> Vec<u64> {
-        self.said()
-            .filter(|a| a.message == Some(message) && is_ack(a.verdict) && !a.estranged)
-            .map(|a| a.at_ms)
-            .collect()
+    fn acked_at(&self, message: u64) -> impl Iterator<Item = u64> {
+        self.said_of(message)
+            .filter(|(_, a)| is_ack(a.verdict) && !a.estranged)
+            .map(|(_, a)| a.at_ms)
+    }
+
+    /// What lies below where ACKs are applied.
+    fn is_applied(&self, at: LogPosition) -> bool {
+        let to = self.me.acks_applied.get(&at.partition);
+        to.is_some_and(|to| at.offset < *to)
     }
 
     /// By an ACK that names a delivery of it and lies below where ACKs are applied.
     fn is_acked_and_applied(&self, message: u64) -> bool {
-        self.acks.iter().enumerate().any(|(a, log)| {
-            let to = self.acks_applied.get(&(a as i32)).copied().unwrap_or(0) as usize;
-            log[..to.min(log.len())].iter().flatten().any(|x| {
-                let by_id = matches!(x.record.target, AckTarget::Id { .. });
-                x.message == Some(message) && is_ack(x.verdict) && !by_id && !x.estranged
-            })
+        self.said_of(message).any(|(at, a)| {
+            let by_id = matches!(a.record.target, AckTarget::Id { .. });
+            is_ack(a.verdict) && !by_id && !a.estranged && self.is_applied(at)
         })
     }
 
@@ -60,16 +49,25 @@ impl World {
 
     /// 9: who says that it is rebuilt knows what was acknowledged before it began.
     pub fn judge_rebuilt(&mut self) {
-        let began = self.started_ms;
+        let began = self.me.started_ms;
+        let frozen = || !self.me.core.topic_views(self.now())[0].frozen.is_empty();
+        if self.faults_drawn.kafka.may_lose() && frozen() {
+            return;
+        }
         let mut open = None;
         for (p, log) in self.source.iter().enumerate() {
+            let owner = self.group.owner.get(&(p as i32));
+            if !self.group.is_one() && owner != Some(&self.me.number) {
+                // It has not heard yet that it lost it; what it thinks of it is nobody's truth.
+                continue;
+            }
             for (offset, sent) in log.iter().enumerate() {
                 if let Some(sent) = sent
                     && sent.copy.is_none()
-                    && self.said().any(|a| {
+                    && !self.losses.is_hurt(sent.message)
+                    && self.said_of(sent.message).any(|(_, a)| {
                         let by_id = matches!(a.record.target, AckTarget::Id { .. });
-                        let about = a.message == Some(sent.message) && is_ack(a.verdict);
-                        about && !by_id && !a.estranged && a.at_ms < began
+                        is_ack(a.verdict) && !by_id && !a.estranged && a.at_ms < began
                     })
                     && !self.has_twins(sent.message)
                     && self.is_open(p as i32, offset as i64)
@@ -86,44 +84,35 @@ impl World {
         }
     }
 
-    fn is_settled(&self, message: u64) -> bool {
-        self.said()
-            .any(|a| a.message == Some(message) && settles(a.verdict))
-    }
-
     /// 5, 6, 7: attempts ascend without gaps, none is past the maximum, and none is sent once an ACK of the message was
     /// applied, or was on the topic before the deadline of the delivery before.
     pub fn judge_copy(&mut self, msg: MsgRef, message: u64, headers: &Headers) {
         let max = self.policy.max_attempts;
         let asked = self
-            .said()
-            .any(|a| a.message == Some(message) && a.verdict == Verdict::OperatorRetry);
+            .said_of(message)
+            .any(|(_, a)| a.verdict == Verdict::OperatorRetry);
         if headers.attempt > max && !asked {
             self.breach(
                 5,
                 format!("attempt {} of {message}, of {max}", headers.attempt),
             );
         }
-        let log = &self.source[msg.partition as usize];
-        // Tracked as a message of its own, with a history of its own.
-        if log[msg.origin as usize]
-            .as_ref()
-            .is_some_and(|s| s.estranged)
-        {
+        // Tracked as a message of its own, with a history of its own; or its history is gone in part.
+        if self.is_estranged((msg.partition, msg.origin)) || self.losses.is_hurt(message) {
             return;
         }
-        let newest = log
-            .iter()
-            .flatten()
-            .filter(|s| s.message == message && s.attempt < headers.attempt)
+        let newest = self
+            .records_of(message)
+            .map(|(_, s)| s)
+            .filter(|s| s.attempt < headers.attempt)
             // Of twins, the wait begins with the first.
             .map(|s| (s.attempt, std::cmp::Reverse(s.at_ms)))
             .max()
             .map(|(attempt, at_ms)| (attempt, at_ms.0));
-        let twins = log.iter().flatten().any(|s| {
-            let before = s.incarnation < self.incarnation
+        let twins = self.records_of(message).any(|(_, s)| {
+            let before = s.incarnation != self.me.incarnation
                 || self.is_rebuilt_since(msg.partition, s.submitted_ms);
-            s.message == message && before && self.is_twin(s)
+            before && self.is_twin(s)
         });
         match newest {
             Some((attempt, _)) if attempt + 1 != headers.attempt => {
@@ -149,6 +138,43 @@ impl World {
         }
     }
 
+    /// 6: nothing is published for a partition once its new owner is entitled to.
+    pub fn judge_ownership(&mut self, msg: MsgRef) {
+        if self.group.is_one() {
+            return;
+        }
+        let (now, me) = (self.now_ms, self.me.number);
+        let taken = self.owner_of(msg.partition).is_some_and(|owner| {
+            let until = owner.former_until.get(&msg.partition);
+            owner.number != me && owner.up && until.is_some_and(|until| now >= until - PUBLISH_MS)
+        });
+        if taken {
+            let p = msg.partition;
+            self.breach(
+                6,
+                format!("instance {me} published for {p}, which is another's"),
+            );
+        }
+    }
+
+    /// 8: what lies in the log already is not published again.
+    pub fn judge_again(&mut self, msg: MsgRef, message: u64, attempt: u32) {
+        // What an ACK by an id that two have settles, depends on what was read before it: a replay may see it otherwise.
+        let undecidable = self.losses.is_hurt(message) || self.is_shared(message);
+        if self.sent_at(msg).estranged || self.has_twins(message) || undecidable {
+            return;
+        }
+        let there = self
+            .records_of(message)
+            .any(|(_, s)| s.attempt == attempt && !s.forged && !s.estranged && !s.unclear);
+        if there {
+            self.breach(
+                8,
+                format!("attempt {attempt} of {message} is in the log already"),
+            );
+        }
+    }
+
     /// 1, 5: a nack counts for the delivery that it names, and not beside a reject of the same.
     fn judge_cause(&mut self, message: u64, headers: &Headers) {
         let before = headers.attempt - 1;
@@ -169,17 +195,9 @@ impl World {
         if operator || self.submitted.contains(&(message, headers.attempt)) {
             return;
         }
-        let rejected = self.acks.iter().enumerate().any(|(a, log)| {
-            let to = self.acks_applied.get(&(a as i32)).copied().unwrap_or(0);
-            log[..(to as usize).min(log.len())]
-                .iter()
-                .flatten()
-                .any(|x| {
-                    x.message == Some(message)
-                        && x.verdict == Verdict::Reject
-                        && x.attempt == Some(before)
-                        && !x.estranged
-                })
+        let rejected = self.said_of(message).any(|(at, a)| {
+            let about = a.verdict == Verdict::Reject && a.attempt == Some(before);
+            about && !a.estranged && self.is_applied(at)
         });
         if rejected {
             self.breach(
@@ -208,16 +226,15 @@ impl World {
             && !nacked
         {
             // Jitter takes a tenth at most; the wait begins when the coordinator sees the delivery, not before.
-            let mut earliest_deadline = at_ms + self.policy.timeout_ms * 9 / 10;
-            if self.faults_drawn.more.clock_jumps > 0 {
+            let mut wait_ms = self.least_timeout_ms * 9 / 10;
+            wait_ms -= wait_ms * self.faults_drawn.host.drift / 1_000;
+            let mut earliest_deadline = at_ms + wait_ms;
+            if self.faults_drawn.more.clock_jumps + self.faults_drawn.host.clock_steps > 0 {
                 // The deadline may have come with the clock. What was there when it started is known all the same.
-                earliest_deadline = earliest_deadline.min(self.started_ms);
+                earliest_deadline = earliest_deadline.min(self.me.started_ms);
             }
-            if let Some(acked) = self
-                .acked_at(message)
-                .iter()
-                .find(|at| **at <= earliest_deadline)
-            {
+            let acked = self.acked_at(message).find(|at| *at <= earliest_deadline);
+            if let Some(acked) = acked {
                 let now = self.now_ms;
                 self.breach(
                     6,
@@ -231,30 +248,61 @@ impl World {
     }
 
     /// 5: for exhaustion only after the last attempt.
-    pub fn judge_dead_letter(&mut self, msg: MsgRef, message: u64, attempt: u32) {
+    pub fn judge_dead_letter(
+        &mut self,
+        msg: MsgRef,
+        message: u64,
+        attempt: u32,
+        cause: DeadLetterCause,
+    ) {
         // What claims to be a later attempt is taken at its word.
-        let claimed = self.sent().filter(|s| s.message == message && s.forged);
-        let claimed = claimed.map(|s| s.attempt).max().unwrap_or(0);
+        let claimed = self.records_of(message).filter(|(_, s)| s.forged);
+        let claimed = claimed.map(|(_, s)| s.attempt).max().unwrap_or(0);
         let max = self.policy.max_attempts.max(claimed);
-        let asked = |a: &Acked| {
+        let asked = self.said_of(message).any(|(_, a)| {
             let all = [
                 Verdict::Reject,
                 Verdict::OperatorDeadLetter,
                 Verdict::OperatorRetry,
             ];
-            a.message == Some(message) && all.contains(&a.verdict)
-        };
-        let rejected = self.said().any(asked);
+            all.contains(&a.verdict)
+        });
+        if self.losses.is_hurt(message) {
+            return;
+        }
         let at = (msg.partition, msg.origin);
         let twin = self.has_twins(message);
         if self.is_acked_and_applied(message) && !twin && !self.is_estranged(at) {
             self.breach(7, format!("{message} dead after its ack was applied"));
         }
-        if !rejected && attempt != max && !self.is_shared(message) {
+        let too_large = cause == DeadLetterCause::TooLarge && self.is_too_large(message);
+        if !asked && !too_large && attempt != max && !self.is_shared(message) {
             self.breach(
                 5,
-                format!("{message} at {} dead after attempt {attempt}", msg.origin),
+                format!(
+                    "{message} at {} dead after attempt {attempt}, {}",
+                    msg.origin,
+                    cause.as_str()
+                ),
             );
+        }
+    }
+
+    /// 10: a dead letter has the payload, unless it is gone or does not fit.
+    pub fn judge_payload(
+        &mut self,
+        message: u64,
+        payload: DeadLetterPayload,
+        cause: DeadLetterCause,
+    ) {
+        let why = match payload {
+            DeadLetterPayload::Whole => cause != DeadLetterCause::PayloadLost,
+            DeadLetterPayload::Stub { .. } => self.is_too_large(message),
+            DeadLetterPayload::Lost { .. } => self.losses.touched.contains(&message),
+        };
+        if !why {
+            let cause = cause.as_str();
+            self.breach(10, format!("{message} dead of {cause} with {payload:?}"));
         }
     }
 
@@ -265,60 +313,54 @@ impl World {
             self.breach(2, format!("{partition} committed to {low} past its end"));
             return;
         }
-        let below: Vec<u64> = log[..low as usize]
+        // What lay below the mark before was judged then, and has no copy that did not lie below it, or between.
+        let before = self.committed[&partition].0.min(low);
+        let unsettled = log[before as usize..low as usize]
             .iter()
             .flatten()
             .map(|s| s.message)
-            .collect();
-        let above: Vec<u64> = log[low as usize..]
-            .iter()
-            .flatten()
-            .map(|s| s.message)
-            .collect();
-        for message in below {
-            if !self.is_settled(message) && !above.contains(&message) && !self.is_shared(message) {
-                self.breach(
-                    2,
-                    format!("{partition} committed to {low}, {message} is unsettled below"),
-                );
-                return;
-            }
+            .find(|message| {
+                !self.is_settled(*message)
+                    && !self
+                        .records_of(*message)
+                        .any(|(at, s)| at.partition == partition && at.offset >= low && !s.gone)
+                    && !self.is_shared(*message)
+                    && !self.losses.robbed.contains(message)
+            });
+        if let Some(message) = unsettled {
+            self.breach(
+                2,
+                format!("{partition} committed to {low}, {message} is unsettled below"),
+            );
+            return;
         }
         self.judge_forgotten(partition, low, acks);
     }
 
     /// 3: of each settled message of which a copy lies at or past L, a verdict that settles it lies at or past E.
     fn judge_forgotten(&mut self, partition: i32, low: i64, acks: &[(i32, i64)]) {
-        let from = |n: usize| acks.iter().find(|(m, _)| *m == n as i32).map_or(0, |e| e.1);
-        let mut kept = std::collections::BTreeSet::new();
-        let mut forgotten = std::collections::BTreeSet::new();
-        for (n, log) in self.acks.iter().enumerate() {
-            for (offset, acked) in log.iter().enumerate() {
-                if let Some(acked) = acked
-                    && let Some(message) = acked.message
-                    && settles(acked.verdict)
-                    && !acked.estranged
-                {
-                    if (offset as i64) < from(n) {
-                        forgotten.insert(message);
-                    } else {
-                        kept.insert(message);
-                    }
-                }
-            }
-        }
+        let from = |n: i32| acks.iter().find(|(m, _)| *m == n).map_or(0, |e| e.1);
         let coming = self.limbo.iter().filter(|l| {
-            l.partition == partition && l.report.is_some() && l.sent.incarnation == self.incarnation
+            l.partition == partition
+                && l.report.is_some()
+                && l.sent.incarnation == self.me.incarnation
         });
         let needed = self.source[partition as usize][low as usize..]
             .iter()
             .flatten()
             .chain(coming.map(|l| &l.sent))
-            .filter(|s| !s.estranged)
+            .filter(|s| !s.estranged && !s.gone)
             .map(|s| s.message)
-            .filter(|m| forgotten.contains(m) && !kept.contains(m))
-            // Which of the twins it was about, is not told once the first is below L.
-            .find(|m| !self.is_shared(*m) && !self.has_twins(*m));
+            .find(|m| {
+                let settling = || {
+                    self.said_of(*m)
+                        .filter(|(_, a)| settles(a.verdict) && !a.estranged)
+                };
+                let kept = settling().any(|(at, _)| at.offset >= from(at.partition));
+                let forgotten = settling().next().is_some() && !kept;
+                // Which of the twins it was about, is not told once the first is below L.
+                forgotten && !self.is_shared(*m) && !self.has_twins(*m) && !self.losses.is_hurt(*m)
+            });
         if let Some(message) = needed {
             self.breach(
                 3,
@@ -377,12 +419,18 @@ impl World {
             );
         }
         for message in 0..self.sent {
-            if !self.is_settled(message) && !self.is_shared(message) {
+            let never_was = self.losses.aborted.contains(&message);
+            if self.losses.robbed.contains(&message) {
+                self.judge_robbed(message);
+            } else if !never_was && !self.is_settled(message) && !self.is_shared(message) {
                 self.breach(
                     1,
                     format!("{message} was neither acknowledged nor dead-lettered"),
                 );
             }
+        }
+        if self.lost_ranges > 0 && !self.faults_drawn.kafka.may_lose() && self.group.is_one() {
+            self.breach(13, "a lost range was reported, and nothing was lost".into());
         }
         for (partition, (low, _)) in self.committed.clone() {
             let end = self.source[partition as usize].len() as i64;
@@ -391,12 +439,15 @@ impl World {
             }
         }
     }
-}
 
-fn is_ack(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Ack | Verdict::OperatorAck)
-}
-
-fn settles(verdict: Verdict) -> bool {
-    is_ack(verdict) || verdict == Verdict::DeadLettered
+    /// 1: what is lost is lost aloud. Of what was deleted before it was settled, a dead letter says so, or a lost range.
+    fn judge_robbed(&mut self, message: u64) {
+        let silent = self.lost_ranges == 0
+            && !self.is_settled(message)
+            && !self.is_shared(message)
+            && !self.losses.compacted.contains(&message);
+        if silent {
+            self.breach(1, format!("{message} was deleted, and nobody says so"));
+        }
+    }
 }

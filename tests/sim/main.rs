@@ -1,37 +1,31 @@
 //! A seeded simulation of the core in a world of faults. `SIM_SEED=n cargo test --test sim` repeats one run exactly;
-//! `SIM_RUNS=n` makes it longer, `SIM_FROM=n` begins at another seed.
+//! `SIM_RUNS=n` makes it longer, `SIM_FROM=n` begins at another seed; `simulate.rs` is for long runs.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod actors;
 mod broker;
+mod coverage;
+mod damage;
 mod faults;
+mod group;
+mod instance;
 mod judge;
+mod logs;
 #[cfg(feature = "mutations")]
 mod mutations;
+mod readers;
+mod reference;
 mod rng;
+mod runs;
+mod truth;
 mod world;
 
+use runs::{judged, run_and_tell};
 use world::World;
 
 fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-fn run(seed: u64) -> World {
-    judged(seed, World::new(seed))
-}
-
-fn judged(seed: u64, mut world: World) -> World {
-    world.run();
-    assert!(
-        world.violations.is_empty(),
-        "seed {seed}: {:#?}\n{:?}\npolicy {:?}",
-        &world.violations[..world.violations.len().min(5)],
-        world.faults_drawn,
-        world.policy,
-    );
-    world
 }
 
 /// Each of these found something once.
@@ -48,43 +42,30 @@ fn what_was_found_once_stays_found() {
     // ours before was not known for ours (463), it was read to an end asked for before (1584), or ACKs kept from then
     // settled an original before its copies were read (2). Each comes back with the guard that it made switched off.
     for seed in [2, 22, 172, 463, 1584] {
-        run(seed);
+        judged(seed, World::second(seed));
     }
     // Of a message whose copy was reported before the checkpoint and read after it, the checkpoint's verdict was dropped
     // (56 908, 83 203); fences of before a partition came back let E pass what its checkpoint had applied (7 164).
     for seed in [7_164, 56_908, 83_203] {
-        run(seed);
+        judged(seed, World::second(seed));
+    }
+    // ACKs that were heard while a partition stood still settled originals before their copies were read (379 258); so it
+    // was where the ACK reader had been left behind the log's start by a partition of before, and the rebuild took that for
+    // a loss of its own ACKs (908 635); and where its source had lost its beginning in the middle of the rebuild
+    // (6 079 309). An ACK that a compacted record seemed settled by was of a transaction that
+    // aborted, and a judge had not heard (527 660). A copy of a life before landed while its partition was given up, and who
+    // had not heard of that took it for a message of its own, as it must: a judge thought that nobody would (895 480).
+    for seed in [379_258, 527_660, 895_480, 908_635, 6_079_309] {
+        judged(seed, World::new(seed));
     }
 }
 
 #[test]
 fn nothing_is_lost_and_nothing_is_resent_in_vain_whatever_goes_wrong() {
     if let Some(seed) = from_env("SIM_SEED") {
-        run(seed);
+        judged(seed, World::new(seed));
         return;
     }
-    let runs = from_env("SIM_RUNS").unwrap_or(400);
-    let from = from_env("SIM_FROM").unwrap_or(0);
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get() as u64);
-    let total = std::thread::scope(|scope| {
-        let each: Vec<_> = (0..threads)
-            .map(|n| {
-                scope.spawn(move || {
-                    let mine = (from..from + runs).filter(|seed| seed % threads == n);
-                    let mut total = world::Seen::default();
-                    mine.for_each(|seed| total += run(seed).seen);
-                    total
-                })
-            })
-            .collect();
-        let mut total = world::Seen::default();
-        for thread in each {
-            total += thread.join().expect("a breach was found: it is above");
-        }
-        total
-    });
-    println!("{runs} schedules from seed {from}: {total:#?}");
-    // A world in which nothing happens would prove nothing.
-    assert!(total.crashes > runs / 4 && total.republished > runs && total.dead > runs / 4);
-    assert!(total.ambiguous > runs / 4 && total.rebalances > runs / 4);
+    let runs = from_env("SIM_RUNS").unwrap_or(2_500);
+    run_and_tell(from_env("SIM_FROM").unwrap_or(0), runs);
 }

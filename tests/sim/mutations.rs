@@ -9,7 +9,7 @@ use ackwarden::core::guards::Guard;
 use crate::world::World;
 
 /// Schedules that a breach may take to be found.
-const SCHEDULES_MAX: u64 = 10_000;
+const SCHEDULES_MAX: u64 = 60_000;
 
 /// The first seed with a breach, and what it was.
 fn first_breach(guard: Guard) -> Option<(u64, String)> {
@@ -65,4 +65,18 @@ fn every_guard_is_missed_when_it_is_switched_off() {
         .map(|(guard, _)| *guard)
         .collect();
     assert_eq!(unmissed, []);
+}
+
+#[test]
+fn every_guard_is_asked() {
+    for seed in 0..1_000 {
+        World::new(seed).run();
+    }
+    let asked = Guard::asked();
+    for (guard, times) in &asked {
+        println!("{guard:?}: asked {times} times in 1,000 schedules");
+    }
+    let never = asked.iter().filter(|(_, times)| *times == 0);
+    let never: Vec<_> = never.collect();
+    assert!(never.is_empty(), "{never:?}");
 }

@@ -1,19 +1,24 @@
 //! The world of one run: its logs, its clock, and a coordinator that dies and comes back. Everything is drawn from one
 //! seed; nothing in here trusts the core. Who speaks in it is in `actors`, what becomes of what is sent in `broker`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use ackwarden::core::effect::Headers;
 use ackwarden::core::image::{PartitionChange, PartitionImage};
-use ackwarden::core::record::SourceExtra;
 use ackwarden::core::view::Lookup;
 use ackwarden::core::{
-    AckBatch, AckIx, AckRecord, Assignment, Coordinator, CopyMark, CoreLimits, Event, LogPosition,
-    MsgRef, Now, Policy, SourceBatch, SourceRecord, TopicIx, TopicSettings, Verdict,
+    AckIx, AckRecord, Assignment, Coordinator, CoreLimits, Event, LogPosition, MsgRef, Now,
+    OnLostRange, Policy, PolicyPatch, TopicIx, TopicSettings, Verdict,
 };
 
+use crate::coverage::Coverage;
 use crate::faults::Faults;
+use crate::group::{Group, LEASE_MS, PUBLISH_MS};
+use crate::instance::Instance;
+use crate::logs::{LogState, Losses};
 use crate::rng::Rng;
+use crate::truth::Truth;
 
 pub const PARTITIONS: i32 = 2;
 pub const ACK_PARTITIONS: i32 = 2;
@@ -35,12 +40,16 @@ pub struct Sent {
     pub estranged: bool,
     /// It was reported ambiguous and landed later: its twin does not name it among its deliveries, nor it its twin.
     pub late_twin: bool,
+    /// It was reported ambiguous.
+    pub unclear: bool,
     /// The id that it has: its message's, or that of the message before.
     pub id: u64,
     /// Of the payload: a copy has the original's.
     pub digest: u64,
     /// Somebody else gave it the headers of one of our copies.
     pub forged: bool,
+    /// Compacted away.
+    pub gone: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -55,7 +64,7 @@ pub struct Acked {
     pub attempt: Option<u32>,
 }
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 pub struct Seen {
     pub crashes: u64,
     pub republished: u64,
@@ -66,6 +75,19 @@ pub struct Seen {
     pub decisions: u64,
     pub stale_batches: u64,
     pub rebalances: u64,
+    pub freezes: u64,
+    pub purged: u64,
+    pub transactions: u64,
+    pub retention: u64,
+    pub deletions: u64,
+    pub compacted: u64,
+    pub unanswered: u64,
+    pub damaged_stores: u64,
+    pub clock_steps: u64,
+    pub changes: u64,
+    pub replays_compared: u64,
+    /// What the coordinators wanted, answered and counted.
+    pub coverage: Coverage,
 }
 
 impl std::ops::AddAssign for Seen {
@@ -79,6 +101,18 @@ impl std::ops::AddAssign for Seen {
         self.decisions += other.decisions;
         self.stale_batches += other.stale_batches;
         self.rebalances += other.rebalances;
+        self.freezes += other.freezes;
+        self.purged += other.purged;
+        self.transactions += other.transactions;
+        self.retention += other.retention;
+        self.deletions += other.deletions;
+        self.compacted += other.compacted;
+        self.unanswered += other.unanswered;
+        self.damaged_stores += other.damaged_stores;
+        self.clock_steps += other.clock_steps;
+        self.changes += other.changes;
+        self.replays_compared += other.replays_compared;
+        self.coverage += other.coverage;
     }
 }
 
@@ -95,51 +129,48 @@ pub struct World {
     pub rng: Rng,
     /// For the faults that came later.
     pub later: Rng,
+    /// For those that came last.
+    pub latest: Rng,
     pub faults: Faults,
     /// As they were before they stopped.
     pub faults_drawn: Faults,
     pub now_ms: u64,
     pub source: Vec<Vec<Option<Sent>>>,
     pub acks: Vec<Vec<Option<Acked>>>,
+    pub source_logs: Vec<LogState>,
+    pub ack_logs: Vec<LogState>,
+    pub losses: Losses,
+    pub truth: Truth,
     pub dead_letters: Vec<(u64, u32)>,
     pub limbo: Vec<Limbo>,
     pub b_position: Vec<usize>,
     /// B's ACKs that are yet to be sent: (when, partition, offset).
     pub b_pending: Vec<(u64, i32, i64)>,
-    pub core: Coordinator,
-    pub up: bool,
-    pub restart_at: u64,
-    /// Reading, by partition.
-    pub source_reader: BTreeMap<i32, i64>,
-    pub ack_reader: BTreeMap<i32, i64>,
-    pub ack_generation: u64,
-    pub paused: BTreeSet<i32>,
+    /// The instance whose turn it is.
+    pub me: Instance,
+    pub group: Group,
     pub committed: BTreeMap<i32, (i64, Vec<(i32, i64)>)>,
-    pub store: HashMap<i32, PartitionImage>,
-    /// As it was at the checkpoint before.
-    pub store_before: HashMap<i32, PartitionImage>,
-    pub inbox: Vec<(u64, Event)>,
-    /// Batches of ACKs that were read and not handed over.
-    pub ack_batches: VecDeque<AckBatch>,
-    /// Up to where ACKs were handed over, by order.
-    pub acks_applied: BTreeMap<i32, i64>,
     pub wall_skew_ms: i64,
-    pub acks_held_until: u64,
-    pub source_held_until: u64,
-    /// When each partition became ours last.
-    pub assigned_ms: BTreeMap<i32, u64>,
-    /// Partitions that are not ours for now, and until when.
-    pub away: BTreeMap<i32, u64>,
-    pub was_ready: bool,
-    pub started_ms: u64,
+    /// What operators changed, as the state topic has it.
+    pub overrides: PolicyPatch,
+    pub paused: bool,
+    /// The shortest that was ever in force.
+    pub least_timeout_ms: u64,
+    /// That coordinators reported.
+    pub lost_ranges: u64,
     /// (message, attempt) that were submitted.
     pub submitted: BTreeSet<(u64, u32)>,
     pub requests: u64,
     pub policy: Policy,
     pub to_send: u64,
+    /// The faults go on for up to so long.
+    faulty_ms: u64,
+    /// And then they have stopped.
+    calm: bool,
     pub sent: u64,
     pub seen: Seen,
-    pub incarnation: u64,
+    /// Lives of instances so far.
+    pub lives: u64,
     pub violations: Vec<String>,
 }
 
@@ -147,18 +178,26 @@ impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
         let (mut rng, mut later) = (Rng::new(seed), Rng::new(!seed));
-        let faults = Faults::draw(&mut rng, &mut later);
-        Self::with(seed, rng, later, faults)
+        let mut latest = Rng::new(seed ^ 0xbb67_ae85_84ca_a73b);
+        let faults = Faults::draw(&mut rng, &mut later, &mut latest);
+        Self::with(seed, rng, later, latest, faults)
+    }
+
+    /// With the faults that there were second.
+    pub fn second(seed: u64) -> Self {
+        let (mut rng, mut later) = (Rng::new(seed), Rng::new(!seed));
+        let faults = Faults::draw_second(&mut rng, &mut later);
+        Self::with(seed, rng, later, Rng::new(seed), faults)
     }
 
     /// With the faults that there were first.
     pub fn first(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let faults = Faults::draw_first(&mut rng);
-        Self::with(seed, rng, Rng::new(!seed), faults)
+        Self::with(seed, rng, Rng::new(!seed), Rng::new(seed), faults)
     }
 
-    fn with(seed: u64, mut rng: Rng, later: Rng, faults: Faults) -> Self {
+    fn with(seed: u64, mut rng: Rng, later: Rng, latest: Rng, mut faults: Faults) -> Self {
         let policy = Policy {
             timeout_ms: 500 + rng.below(1_000),
             backoff: 1.5,
@@ -168,87 +207,118 @@ impl World {
             nack_delay_ms: 100,
             delay_max_ms: 10_000,
             dead_letter: Some("dlq".into()),
-            retry_rate: 0,
+            retry_rate: match faults.host.retry_rate {
+                0 => 0,
+                n => n + 5,
+            },
+            on_lost_range: if faults.kafka.go_on {
+                OnLostRange::ReportAndContinue
+            } else {
+                OnLostRange::Stop
+            },
             ..Policy::default()
         };
+        let group = Group::draw(seed, &policy);
+        if !group.is_one() {
+            // A copy of another life, and a record that pretends to be it, cannot be told apart (see `Faults::draw`).
+            faults.more.forged = 0;
+        }
+        if group.sleepy {
+            faults.host.short = false;
+            faults.store_lost = 0;
+        }
         let mut to_send = 20 + rng.below(150);
+        let mut faulty_ms = 20_000;
+        if faults.host.short {
+            // What takes few events is found the sooner, the shorter the runs are.
+            to_send = 5 + to_send / 6;
+            faulty_ms = 3_000;
+        }
         if faults.more.sparse {
             to_send = 2 + to_send / 10;
         }
+        if group.sleepy {
+            // Long enough for one to be replaced, and to come back.
+            faulty_ms = 60_000;
+        }
         let mut world = Self {
-            core: coordinator(&policy, seed),
+            me: Instance::new(0, coordinator(&policy, seed)),
+            group,
             rng,
             later,
+            latest,
             faults_drawn: faults.clone(),
             faults,
             now_ms: 1,
             source: vec![Vec::new(); PARTITIONS as usize],
             acks: vec![Vec::new(); ACK_PARTITIONS as usize],
+            source_logs: (0..PARTITIONS).map(|_| LogState::default()).collect(),
+            ack_logs: (0..ACK_PARTITIONS).map(|_| LogState::default()).collect(),
+            losses: Losses::default(),
+            truth: Truth::default(),
             dead_letters: Vec::new(),
             limbo: Vec::new(),
             b_position: vec![0; PARTITIONS as usize],
             b_pending: Vec::new(),
-            up: false,
-            restart_at: 0,
-            source_reader: BTreeMap::new(),
-            ack_reader: BTreeMap::new(),
-            ack_generation: 0,
-            paused: BTreeSet::new(),
             committed: (0..PARTITIONS)
                 .map(|p| (p, (0, (0..ACK_PARTITIONS).map(|a| (a, 0)).collect())))
                 .collect(),
-            store: HashMap::new(),
-            store_before: HashMap::new(),
-            inbox: Vec::new(),
-            ack_batches: VecDeque::new(),
-            acks_applied: BTreeMap::new(),
             wall_skew_ms: 0,
-            acks_held_until: 0,
-            source_held_until: 0,
-            assigned_ms: BTreeMap::new(),
-            away: BTreeMap::new(),
-            was_ready: false,
-            started_ms: 0,
+            overrides: PolicyPatch::default(),
+            paused: false,
+            least_timeout_ms: policy.timeout_ms,
+            lost_ranges: 0,
             submitted: BTreeSet::new(),
             requests: 0,
             policy,
             to_send,
+            faulty_ms,
+            calm: false,
             sent: 0,
             seen: Seen::default(),
-            incarnation: 0,
+            lives: 0,
             violations: Vec::new(),
         };
-        world.start();
+        world.each_instance(World::start);
         world
     }
 
     /// Runs until A has sent all and time is up, then stops the faults and lets everything drain.
     pub fn run(&mut self) {
-        let faulty_until = 4_000 + self.rng.below(20_000);
+        let faulty_until = self.faulty_ms / 5 + self.rng.below(self.faulty_ms);
         while self.now_ms < faulty_until || self.sent < self.to_send {
             self.step();
         }
         self.faults.stop();
+        self.calm = true;
+        self.group.stop_faults();
+        self.operators_tidy_up();
         let drained_by = self.now_ms + 120_000;
-        while self.now_ms < drained_by && !(self.up && self.is_drained()) {
+        while self.now_ms < drained_by && !self.is_drained() {
             self.step();
         }
+        self.each_instance(World::harvest);
         self.judge_end();
     }
 
     pub fn now(&self) -> Now {
         Now {
-            mono_ms: self.now_ms,
+            mono_ms: self.me.clock_ms(self.now_ms),
             wall_ms: 1_700_000_000_000 + self.now_ms as i64 + self.wall_skew_ms,
         }
     }
 
     fn step(&mut self) {
-        self.now_ms += 1 + self.rng.below(40);
-        let often = if self.faults_drawn.more.sparse {
-            20
-        } else {
-            500
+        let stride = match (self.calm, self.faults_drawn.host.short) {
+            (true, true) => 120,
+            _ if self.group.sleepy => 80,
+            _ => 40,
+        };
+        self.now_ms += 1 + self.rng.below(stride);
+        let often = match self.faults_drawn.more.sparse {
+            true => 20,
+            false if self.group.sleepy => 60,
+            false => 500,
         };
         if self.sent < self.to_send && self.rng.chance(often) {
             self.a_sends();
@@ -259,6 +329,7 @@ impl World {
             let a = self.rng.below(ACK_PARTITIONS as u64) as usize;
             self.acks[a].push(None);
         }
+        self.logs_change();
         self.limbo_lands();
         if self.later.chance(self.faults.more.forged) {
             self.somebody_forges();
@@ -266,9 +337,25 @@ impl World {
         if self.later.chance(self.faults.more.garbage) {
             self.somebody_acks_nothing();
         }
+        self.strangers_write();
         self.b_works();
-        if !self.up {
-            if self.now_ms >= self.restart_at {
+        self.operators_change();
+        if self.latest.chance(self.faults.host.clock_steps) {
+            self.seen.clock_steps += 1;
+            self.wall_skew_ms = self.latest.below(7_200_000) as i64 - 3_600_000;
+        }
+        if !self.group.is_one() {
+            self.group_works();
+        }
+        self.each_instance(World::instance_steps);
+    }
+
+    fn instance_steps(&mut self) {
+        if self.now_ms < self.me.frozen_until {
+            return;
+        }
+        if !self.me.up {
+            if self.now_ms >= self.me.restart_at {
                 self.start();
             }
             return;
@@ -277,11 +364,13 @@ impl World {
             self.crash();
             return;
         }
-        self.rebalance();
+        if self.group.is_one() {
+            self.rebalance();
+        }
         self.readers_read();
         self.deliver_inbox();
-        if self.core.is_ready() && self.away.is_empty() && !self.was_ready {
-            self.was_ready = true;
+        if self.me.core.is_ready() && self.me.away.is_empty() && !self.me.was_ready {
+            self.me.was_ready = true;
             self.judge_rebuilt();
         }
         if self.later.chance(self.faults.more.operators) {
@@ -294,64 +383,102 @@ impl World {
     }
 
     pub fn start(&mut self) {
-        self.up = true;
-        self.incarnation += 1;
-        self.core = coordinator(&self.policy, self.incarnation);
-        self.started_ms = self.now_ms;
-        if self.incarnation > 1 && self.later.chance(self.faults.more.clock_jumps) {
+        self.me.up = true;
+        self.lives += 1;
+        self.me.incarnation = self.lives;
+        self.me.core = coordinator(&self.policy, self.me.incarnation);
+        self.me.started_ms = self.now_ms;
+        let drift = self.faults.host.drift;
+        self.me.drift = self.latest.below(drift * 2 + 1) as i64 - drift as i64;
+        if self.me.incarnation > 1 && self.later.chance(self.faults.more.clock_jumps) {
             self.wall_skew_ms = self.later.below(7_200_000) as i64 - 3_600_000;
         }
         if self.later.chance(self.faults.more.store_old) {
-            self.store.clone_from(&self.store_before);
+            self.me.store.clone_from(&self.me.store_before);
         }
         let keep = !self.rng.chance(self.faults.store_lost);
         if !keep {
-            self.store.clear();
+            self.me.store.clear();
+            self.me.store_number = self.group.next_store();
         }
-        self.was_ready = false;
-        self.away.clear();
-        let all: Vec<i32> = (0..PARTITIONS).collect();
-        self.assign(&all);
+        self.store_is_damaged();
+        self.me.was_ready = false;
+        self.me.away.clear();
+        let number = self.me.number;
+        let mine = |p: &i32| self.group.is_one() || self.group.owner.get(p) == Some(&number);
+        let mine: Vec<i32> = (0..PARTITIONS).filter(mine).collect();
+        self.judge_replay(&mine);
+        for event in self.changes_in_force() {
+            self.handle(event);
+        }
+        self.assign(&mine);
     }
 
     pub fn assign(&mut self, partitions: &[i32]) {
         let mut assignments = Vec::new();
         for p in partitions.iter().copied() {
             let (low, acks) = self.committed[&p].clone();
-            self.assigned_ms.insert(p, self.now_ms);
+            self.me.assigned_ms.insert(p, self.now_ms);
+            let by = self.group.committed_by.get(&p);
+            let another = by.is_some_and(|by| *by != self.me.store_number);
+            let former_until = if another && !self.group.is_one() {
+                self.now_ms + LEASE_MS + PUBLISH_MS
+            } else {
+                0
+            };
+            self.me.former_until.insert(p, former_until);
+            let image = self.me.store.get(&p).cloned();
             assignments.push(Assignment {
-                topic: T,
-                partition: p,
-                low,
-                born: 0,
-                log_start: 0,
-                acks: Some(acks),
-                ack_log_starts: (0..ACK_PARTITIONS).map(|a| (a, 0)).collect(),
-                appeared: false,
-                recreated: None,
-                image: self.store.get(&p).cloned().map(Box::new),
+                former_owner_until_ms: self.me.clock_ms(former_until),
+                ..self.assignment(p, (low, acks), image)
             });
         }
         self.handle(Event::Assigned(assignments));
+    }
+
+    /// As Kafka has it now.
+    pub fn assignment(
+        &self,
+        partition: i32,
+        (low, acks): (i64, Vec<(i32, i64)>),
+        image: Option<PartitionImage>,
+    ) -> Assignment {
+        let ack_starts = self.ack_logs.iter().enumerate();
+        Assignment {
+            topic: T,
+            partition,
+            low,
+            born: 0,
+            log_start: self.source_logs[partition as usize].start as i64,
+            acks: Some(acks),
+            ack_log_starts: ack_starts
+                .map(|(a, log)| (a as i32, log.start as i64))
+                .collect(),
+            appeared: false,
+            former_owner_until_ms: 0,
+            recreated: None,
+            image: image.map(Box::new),
+        }
     }
 
     /// Partitions go and come back.
     fn rebalance(&mut self) {
         let now = self.now_ms;
         let back: Vec<i32> = self
+            .me
             .away
             .iter()
             .filter(|(_, until)| **until <= now)
             .map(|(p, _)| *p)
             .collect();
         if !back.is_empty() {
-            self.away.retain(|p, _| !back.contains(p));
+            self.me.away.retain(|p, _| !back.contains(p));
             self.assign(&back);
         }
         if self.later.chance(self.faults.more.rebalances) {
             let p = self.later.below(PARTITIONS as u64) as i32;
             let until = now + self.later.below(2_000);
-            if self.away.insert(p, until).is_none() {
+            if self.me.away.insert(p, until).is_none() {
                 self.seen.rebalances += 1;
                 self.handle(Event::Revoked {
                     topic: T,
@@ -363,81 +490,18 @@ impl World {
 
     pub fn crash(&mut self) {
         self.seen.crashes += 1;
-        self.up = false;
-        self.restart_at = self.now_ms + self.rng.below(3_000);
-        self.inbox.clear();
-        self.source_reader.clear();
-        self.ack_reader.clear();
-        self.ack_batches.clear();
-        self.acks_applied.clear();
-        self.paused.clear();
-    }
-
-    fn readers_read(&mut self) {
-        if self.later.chance(self.faults.more.long_stalls) {
-            self.source_held_until = self.now_ms + self.later.below(3_000);
-        }
-        if !self.rng.chance(self.faults.reader_stalls) && self.now_ms >= self.source_held_until {
-            let mut batch = SourceBatch::default();
-            for (p, position) in &mut self.source_reader {
-                if self.paused.contains(p) {
-                    continue;
-                }
-                let log = &self.source[*p as usize];
-                let to = (*position + 1 + self.rng.below(20) as i64).min(log.len() as i64);
-                for offset in *position..to {
-                    if let Some(sent) = &log[offset as usize] {
-                        batch.records.push(record(*p, offset, sent));
-                    }
-                }
-                *position = to.max(*position);
-                batch.applied.push((T, *p, *position));
-            }
-            self.handle(Event::SourceBatch(batch));
-        }
-        if !self.rng.chance(self.faults.reader_stalls) {
-            let mut batch = AckBatch {
-                ack: A,
-                records: Vec::new(),
-                applied: Vec::new(),
-                generation: self.ack_generation,
-            };
-            for (a, position) in &mut self.ack_reader {
-                let log = &self.acks[*a as usize];
-                let to = (*position + 1 + self.rng.below(20) as i64).min(log.len() as i64);
-                for offset in *position..to {
-                    if let Some(acked) = &log[offset as usize] {
-                        batch.records.push(acked.record.clone());
-                    }
-                }
-                *position = to.max(*position);
-                batch.applied.push((*a, *position));
-            }
-            self.ack_batches.push_back(batch);
-        }
-        if self.later.chance(self.faults.more.long_stalls) {
-            self.acks_held_until = self.now_ms + self.later.below(3_000);
-        }
-        while !self.ack_batches.is_empty() && self.now_ms >= self.acks_held_until {
-            if let Some(batch) = self.ack_batches.pop_front() {
-                if batch.generation == self.ack_generation {
-                    self.acks_applied.extend(batch.applied.iter().copied());
-                } else {
-                    self.seen.stale_batches += 1;
-                }
-                let open = self.shared_and_open(&batch);
-                self.handle(Event::AckBatch(batch));
-                self.judge_shared(&open);
-            }
-        }
+        self.harvest();
+        self.me.up = false;
+        self.me.restart_at = self.now_ms + self.rng.below(3_000);
+        self.me.forget();
     }
 
     fn deliver_inbox(&mut self) {
         let now = self.now_ms;
-        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.inbox)
+        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.me.inbox)
             .into_iter()
             .partition(|(at, _)| *at <= now);
-        self.inbox = rest;
+        self.me.inbox = rest;
         for (_, event) in due {
             self.handle(event);
         }
@@ -445,33 +509,43 @@ impl World {
 
     pub fn handle(&mut self, event: Event) {
         self.seen.events += 1;
-        if std::env::var_os("SIM_TRACE").is_some() && !matches!(event, Event::Tick) {
-            println!("{} <- {event:?}", self.now_ms);
+        if tracing() && !matches!(event, Event::Tick) {
+            println!("{} i{} <- {event:?}", self.now_ms, self.me.number);
         }
         let mut effects = Vec::new();
         let now = self.now();
-        self.core.handle_event(event, now, &mut effects);
+        self.me.core.handle_event(event, now, &mut effects);
         for effect in effects {
+            self.seen.coverage.count(&effect);
             self.carry_out(effect);
         }
     }
 
+    /// What a coordinator has counted, before it is gone.
+    fn harvest(&mut self) {
+        for topic in self.me.core.topic_views(self.now()) {
+            self.lost_ranges += topic.counters.lost_ranges;
+            self.seen.coverage.add(&topic.counters);
+        }
+    }
+
     pub fn checkpoint(&mut self) {
-        if !self.core.is_ready() {
+        if !self.me.core.is_ready() {
             return;
         }
         let now = self.now();
-        self.store_before.clone_from(&self.store);
-        for (_, partition, change) in self.core.take_checkpoint(now) {
-            let image = self.store.entry(partition).or_default();
+        self.me.store_before.clone_from(&self.me.store);
+        for (_, partition, change) in self.me.core.take_checkpoint(now) {
+            let image = self.me.store.entry(partition).or_default();
             apply_change(image, change);
         }
     }
 
     fn is_drained(&self) -> bool {
-        self.core.is_ready()
-            && self.away.is_empty()
-            && self.core.outstanding() == 0
+        let drained = |i: &Instance| {
+            i.up && i.core.is_ready() && i.away.is_empty() && i.core.outstanding() == 0
+        };
+        self.instances().all(drained)
             && self.limbo.is_empty()
             && self
                 .committed
@@ -489,6 +563,7 @@ impl World {
     /// What the coordinator says of a position.
     pub fn is_open(&self, partition: i32, offset: i64) -> bool {
         match self
+            .me
             .core
             .lookup(T, LogPosition::new(partition, offset), self.now())
         {
@@ -498,11 +573,17 @@ impl World {
     }
 
     pub fn outstanding(&self) -> u64 {
-        self.core.outstanding()
+        self.instances().map(|i| i.core.outstanding()).sum()
     }
 }
 
-fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
+/// `SIM_TRACE=1`: every event and effect is printed.
+pub fn tracing() -> bool {
+    static TRACING: OnceLock<bool> = OnceLock::new();
+    *TRACING.get_or_init(|| std::env::var_os("SIM_TRACE").is_some())
+}
+
+pub fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
     Coordinator::new(
         vec![TopicSettings {
             name: "orders".into(),
@@ -515,32 +596,10 @@ fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
             settled_max: 100,
             settled_retention_ms: 3_600_000,
             commit_every_ms: 200,
+            lease_ms: LEASE_MS,
         },
         seed,
     )
-}
-
-fn record(partition: i32, offset: i64, sent: &Sent) -> SourceRecord {
-    SourceRecord {
-        topic: T,
-        partition,
-        offset,
-        timestamp_ms: sent.at_ms as i64,
-        len: 10,
-        digest: sent.digest,
-        extra: Some(Box::new(SourceExtra {
-            id: Some(format!("m{}", sent.id).into()),
-            copy: sent.copy.as_ref().map(|headers| CopyMark {
-                by_us: true,
-                attempt: headers.attempt,
-                origin: headers.origin,
-                origin_timestamp_ms: headers.origin_timestamp_ms,
-                deliveries: headers.deliveries.clone(),
-                cause: headers.cause.expect("a copy has a cause"),
-            }),
-            ..SourceExtra::default()
-        })),
-    }
 }
 
 fn apply_change(image: &mut PartitionImage, change: PartitionChange) {

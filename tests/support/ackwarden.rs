@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use ::ackwarden::clock;
 use serde_json::Value;
 
 use super::process::{Guarded, Signal};
 use super::{eventually, free_port, scratch_dir, tail};
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(180);
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// What `serve` is told. Everything has a default apart from the topics.
 #[derive(Debug, Clone)]
@@ -71,8 +73,17 @@ impl ServeConfig {
             .instance_id
             .as_ref()
             .map_or_else(String::new, |id| format!("instance_id = {id:?}\n"));
+        // A short session, so that a lost store is soon made up for.
+        let consumer = "[kafka.consumer]";
+        let session = if self.sections.iter().any(|s| s.contains(consumer)) {
+            String::new()
+        } else {
+            format!(
+                "{consumer}\n\"session.timeout.ms\" = 6000\n\"heartbeat.interval.ms\" = 500\n\n"
+            )
+        };
         format!(
-            "[kafka]\nbrokers = {:?}\ngroup_id = {:?}\n{instance_id}\n\
+            "[kafka]\nbrokers = {:?}\ngroup_id = {:?}\n{instance_id}\n{session}\
              [store]\npath = {store:?}\ncheckpoint_interval = \"200ms\"\n\n\
              [http]\nlisten = \"127.0.0.1:{port}\"\n\n{}\n",
             self.brokers,
@@ -172,7 +183,7 @@ impl Ackwarden {
 
     /// That it ends by itself, not with 0, and says each of `words` before it does.
     pub fn expect_refusal(&mut self, words: &[&str]) {
-        let status = self.wait_exit(Duration::from_secs(40));
+        let status = self.wait_exit(Duration::from_secs(120));
         let log = self.log();
         let status =
             status.unwrap_or_else(|| panic!("serve goes on instead of refusing; its log:\n{log}"));
@@ -206,6 +217,19 @@ impl Ackwarden {
     pub fn delete_store(&self) {
         assert!(self.process.is_none(), "stop it first");
         fs::remove_dir_all(self.store_path()).expect("the store is there, to be deleted");
+    }
+
+    /// Lets its wall clock, not the machine's, be wrong by so much from now on, across restarts too. Only a debug build
+    /// listens.
+    pub fn set_wall_clock_off_by(&self, step_ms: i64) {
+        // Whole or not there: it is read while it is written.
+        let new = self.dir.join("clock-step.new");
+        fs::write(&new, step_ms.to_string()).expect("the clock's step");
+        fs::rename(new, self.step_file()).expect("the clock's step");
+    }
+
+    fn step_file(&self) -> PathBuf {
+        self.dir.join("clock-step")
     }
 
     /// All that it has said so far, standard output and error.
@@ -264,16 +288,16 @@ impl Ackwarden {
         answer("POST", path, response)
     }
 
+    /// Again and again while Kafka does not say in time what became of it: what is set twice is set.
     pub fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = self.url(&format!("/api/v1{path}"));
-        let response = self.agent.patch(url).send_json(body);
-        answer("PATCH", path, response)
+        until_told(|| answer("PATCH", path, self.agent.patch(&url).send_json(body)))
     }
 
+    /// As [`patch`](Self::patch).
     pub fn delete(&self, path: &str) -> (u16, Value) {
         let url = self.url(&format!("/api/v1{path}"));
-        let response = self.agent.delete(url).call();
-        answer("DELETE", path, response)
+        until_told(|| answer("DELETE", path, self.agent.delete(&url).call()))
     }
 
     /// The text of `/metrics`.
@@ -342,6 +366,7 @@ impl Ackwarden {
             .args(["serve", "--config"])
             .arg(self.dir.join("ackwarden.toml"))
             .current_dir(&self.dir)
+            .env(clock::STEP_FILE, self.step_file())
             .stdout(log.try_clone().expect("serve.log"))
             .stderr(log);
         self.process = Some(Guarded::spawn(&mut command, Some(&self.dir)));
@@ -360,6 +385,13 @@ impl Drop for Ackwarden {
         self.process = None;
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// What a busy broker does not say in time is a 504.
+fn until_told(mut ask: impl FnMut() -> (u16, Value)) -> (u16, Value) {
+    eventually("Kafka says what became of it", TOLD_WITHIN, || {
+        Some(ask()).filter(|(status, _)| *status != 504)
+    })
 }
 
 fn answer(

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::machine;
 use super::records::{Header, SeenRecord};
 
 /// The headers that a copy has on top of its original's (`ackwarden-timeout` is a client's own, and stays).
@@ -37,11 +38,32 @@ pub fn all_processed(sent: &BTreeSet<u64>, processed: &[u64]) -> u64 {
     (processed.len() - done.len()) as u64
 }
 
-/// No copy was appended later than `slack_ms` after an ACK of its message. Both topics have to append the broker's time.
+/// No copy was appended later than `slack_ms` after an ACK of its message, but while the machine itself was late. Both
+/// topics have to append the broker's time.
 ///
 /// `slack_ms` is what may lie between the coordinator's last look and the append: one trip of the ACK to the coordinator,
 /// and one of a copy that was submitted just before to the broker.
 pub fn none_republished_after_ack(source: &[SeenRecord], acks: &[SeenRecord], slack_ms: i64) {
+    let machine = machine::standstills();
+    let violations = lateness_after_ack(source, acks)
+        .into_iter()
+        .filter(|late| late.late_ms > slack_ms)
+        .filter(|late| !machine.held_up(late.appended_ms, late.late_ms))
+        .map(|late| late.what);
+    report("none republished after its ACK", violations.collect());
+}
+
+/// A copy that was appended after an ACK of its message.
+#[derive(Debug, Clone)]
+pub struct Late {
+    pub late_ms: i64,
+    pub appended_ms: i64,
+    /// In words.
+    pub what: String,
+}
+
+/// Each copy that was appended after an ACK of its message.
+pub fn lateness_after_ack(source: &[SeenRecord], acks: &[SeenRecord]) -> Vec<Late> {
     let messages = by_origin(source);
     let mut origin_of: BTreeMap<String, &str> = BTreeMap::new();
     for (origin, deliveries) in &messages {
@@ -59,24 +81,29 @@ pub fn none_republished_after_ack(source: &[SeenRecord], acks: &[SeenRecord], sl
             *first = ack;
         }
     }
-    let mut violations = Vec::new();
+    let mut late = Vec::new();
     for (origin, deliveries) in &messages {
         let Some(ack) = acknowledged.get(origin.as_str()) else {
             continue;
         };
         for copy in deliveries.iter().filter(|d| d.origin().is_some()) {
             let late_ms = copy.timestamp_ms - ack.timestamp_ms;
-            if late_ms > slack_ms {
-                violations.push(format!(
+            if late_ms > 0 {
+                let what = format!(
                     "{origin}: copy {} (attempt {:?}) was appended {late_ms} ms after the ACK {}",
                     copy.position(),
                     copy.attempt(),
                     ack.position(),
-                ));
+                );
+                late.push(Late {
+                    late_ms,
+                    appended_ms: copy.timestamp_ms,
+                    what,
+                });
             }
         }
     }
-    report("none republished after its ACK", violations);
+    late
 }
 
 /// The copies of each message, with its original as attempt 1, and its dead letter as the last attempt's, make 1..n
@@ -199,7 +226,7 @@ pub fn copies(source: &[SeenRecord]) -> Vec<&SeenRecord> {
 }
 
 /// Whether an ACK record settles its message.
-fn settles(ack: &SeenRecord) -> bool {
+pub fn settles(ack: &SeenRecord) -> bool {
     matches!(
         ack.header("ackwarden-verdict"),
         None | Some("ack" | "operator-ack")
@@ -255,7 +282,7 @@ fn shown(bytes: Option<&Vec<u8>>) -> Option<String> {
     })
 }
 
-fn report(judge: &str, violations: Vec<String>) {
+pub fn report(judge: &str, violations: Vec<String>) {
     assert!(
         violations.is_empty(),
         "{judge}: {} violations, of which\n  {}",

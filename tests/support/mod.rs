@@ -12,10 +12,18 @@
 )]
 
 pub mod ackwarden;
+pub mod cluster;
+pub mod commits;
+pub mod damage;
+pub mod dice;
 pub mod judge;
+pub mod judge_dead;
+pub mod judge_time;
 pub mod kafka;
 pub mod kafka_fetch;
 pub mod kafka_security;
+pub mod leaders;
+pub mod machine;
 pub mod process;
 pub mod produce;
 pub mod raw_headers;

@@ -101,8 +101,19 @@ pub fn produce_with(
         config.set(*name, *value);
     }
     let producer: BaseProducer<Reports> = config
-        .create_with_context(Reports(Mutex::new(vec![None; records.len()])))
+        .create_with_context(Reports::default())
         .expect("a producer");
+    send_all(&producer, topic, records)
+}
+
+/// Sends by that producer, and waits until everything is durable; the places are in the order of the records.
+pub(super) fn send_all(
+    producer: &BaseProducer<Reports>,
+    topic: &str,
+    records: &[NewRecord],
+) -> Vec<Place> {
+    let reports = &producer.context().0;
+    *reports.lock().expect("the reports") = vec![None; records.len()];
     for (index, record) in records.iter().enumerate() {
         let mut pending = to_base_record(topic, record, index);
         while let Err((error, again)) = producer.send(pending) {
@@ -121,7 +132,7 @@ pub fn produce_with(
     producer
         .flush(Duration::from_secs(90))
         .unwrap_or_else(|e| panic!("flushing to {topic}: {e}"));
-    let reports = producer.context().0.lock().expect("the reports").clone();
+    let reports = std::mem::take(&mut *reports.lock().expect("the reports"));
     reports
         .into_iter()
         .enumerate()
@@ -133,7 +144,9 @@ pub fn produce_with(
         .collect()
 }
 
-struct Reports(Mutex<Vec<Option<Result<Place, String>>>>);
+/// What became of each record of one call.
+#[derive(Default)]
+pub(super) struct Reports(Mutex<Vec<Option<Result<Place, String>>>>);
 
 impl ClientContext for Reports {}
 
@@ -159,14 +172,6 @@ fn to_base_record<'a>(
     index: usize,
 ) -> BaseRecord<'a, [u8], [u8], Box<usize>> {
     filled(BaseRecord::with_opaque_to(topic, Box::new(index)), record)
-}
-
-/// For a producer that wants no reports.
-pub(super) fn plain_record<'a>(
-    topic: &'a str,
-    record: &'a NewRecord,
-) -> BaseRecord<'a, [u8], [u8]> {
-    filled(BaseRecord::to(topic), record)
 }
 
 fn filled<'a, O: IntoOpaque>(

@@ -14,6 +14,9 @@ use rdkafka::types::RDKafkaErrorCode;
 pub use super::raw_headers::Header;
 use super::raw_headers::headers_of;
 
+/// How long a broker may stay silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A record as it stands on a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenRecord {
@@ -95,7 +98,7 @@ pub fn read_all_as(brokers: &str, topic: &str, isolation: Isolation) -> Vec<Seen
     while !pending.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
             None => assert!(
-                progress.elapsed() < Duration::from_secs(30),
+                progress.elapsed() < PATIENCE,
                 "reading {topic} stands still: {} records, no end of partitions {pending:?}",
                 records.len()
             ),
@@ -128,7 +131,7 @@ pub fn committed(brokers: &str, group: &str, topic: &str, partition: i32) -> Opt
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, partition);
     let answer = consumer
-        .committed_offsets(list, Duration::from_secs(20))
+        .committed_offsets(list, PATIENCE)
         .unwrap_or_else(|e| panic!("committed offset of {group} on {topic}/{partition}: {e}"));
     let element = answer.find_partition(topic, partition)?;
     match element.offset() {
@@ -148,7 +151,7 @@ pub fn watermarks(brokers: &str, topic: &str) -> Vec<(i64, i64)> {
         .into_iter()
         .map(|p| {
             consumer
-                .fetch_watermarks(topic, p, Duration::from_secs(20))
+                .fetch_watermarks(topic, p, PATIENCE)
                 .unwrap_or_else(|e| panic!("watermarks of {topic}/{p}: {e}"))
         })
         .collect()
@@ -189,7 +192,7 @@ fn observer(brokers: &str, isolation: Isolation, group: &str) -> BaseConsumer {
 
 fn partitions_of(consumer: &BaseConsumer, topic: &str) -> BTreeSet<i32> {
     let metadata = consumer
-        .fetch_metadata(Some(topic), Duration::from_secs(20))
+        .fetch_metadata(Some(topic), PATIENCE)
         .unwrap_or_else(|e| panic!("metadata of {topic}: {e}"));
     let found = &metadata.topics()[0];
     assert!(

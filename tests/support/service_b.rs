@@ -1,8 +1,11 @@
 //! Service B as the tests start, kill and watch it: the hidden command of the built binary.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+use ::ackwarden::clock;
 
 use super::process::Guarded;
 use super::topics::acks_of;
@@ -80,6 +83,15 @@ impl ServiceB {
         self.process = Some(Guarded::spawn(&mut command, Some(&self.dir)));
     }
 
+    /// Starts the next one if this one has ended by itself: Kafka was away for longer than it waits.
+    pub fn start_if_ended(&mut self) {
+        let ended = |process: &mut Guarded| process.exited().is_some();
+        if self.process.as_mut().is_some_and(ended) {
+            self.process = None;
+            self.start();
+        }
+    }
+
     /// SIGKILL: what it pulled and did not get done is gone, and so are the ACKs that it did not flush.
     pub fn kill9(&mut self) {
         if let Some(mut process) = self.process.take() {
@@ -90,9 +102,22 @@ impl ServiceB {
 
     /// Lets it get `lines` more things done, kills it, and starts its successor; `times` over.
     pub fn kill_in_mid_work(&mut self, times: u32, lines: usize) {
+        self.kill_in_mid_work_of(times, lines, || ());
+    }
+
+    /// [`kill_in_mid_work`](Self::kill_in_mid_work), with more to do whenever it has done nothing for a second: on a slow
+    /// machine it gets more done than was asked for before it is killed.
+    pub fn kill_in_mid_work_of(&mut self, times: u32, lines: usize, mut more: impl FnMut()) {
         for _ in 0..times {
             let before = self.work().len();
-            self.wait_for("service B works", Duration::from_secs(60), |work| {
+            let (mut done, mut since) = (before, clock::instant());
+            self.wait_for("service B works", Duration::from_secs(180), |work| {
+                if work.len() > done {
+                    (done, since) = (work.len(), clock::instant());
+                } else if since.elapsed() > Duration::from_secs(1) {
+                    more();
+                    since = clock::instant();
+                }
                 work.len() >= before + lines
             });
             self.kill9();
@@ -118,6 +143,15 @@ impl ServiceB {
             .filter(|line| line.what == 'P')
             .filter_map(|line| line.order)
             .collect()
+    }
+
+    /// Waits until it has processed all of these orders.
+    pub fn wait_processed(&mut self, orders: &BTreeSet<u64>, limit: Duration) {
+        self.wait_for("all orders are processed", limit, |work| {
+            let processed = work.iter().filter(|line| line.what == 'P');
+            let done: BTreeSet<u64> = processed.filter_map(|line| line.order).collect();
+            orders.is_subset(&done)
+        });
     }
 
     /// Waits until its work satisfies `done`.

@@ -13,11 +13,17 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{block_on, eventually};
 
+/// How long a broker may take for what it is told.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A topic to be created. The broker appends its own time, so that the judges can compare records of two topics.
 #[derive(Debug, Clone)]
 pub struct TopicSpec {
     name: String,
     partitions: i32,
+    replication: i32,
+    /// The brokers that have each partition, the preferred leader first; empty: as Kafka likes.
+    brokers: Vec<i32>,
     config: Vec<(String, String)>,
 }
 
@@ -26,8 +32,22 @@ impl TopicSpec {
         Self {
             name: name.to_owned(),
             partitions,
+            replication: 1,
+            brokers: Vec::new(),
             config: vec![("message.timestamp.type".into(), "LogAppendTime".into())],
         }
+    }
+
+    /// On three brokers, of which two have to have a record before it counts.
+    pub fn replicated(mut self) -> Self {
+        self.replication = 3;
+        self.config("min.insync.replicas", "2")
+    }
+
+    /// On these brokers, the preferred leader first.
+    pub fn on_brokers(mut self, ids: &[i32]) -> Self {
+        self.brokers = ids.to_vec();
+        self
     }
 
     pub fn config(mut self, name: &str, value: &str) -> Self {
@@ -38,7 +58,13 @@ impl TopicSpec {
 
 /// Creates it, and waits until clients see all of its partitions with a leader.
 pub fn create(brokers: &str, spec: &TopicSpec) {
-    let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(1));
+    let placed = vec![spec.brokers.as_slice(); spec.partitions as usize];
+    let replication = if spec.brokers.is_empty() {
+        TopicReplication::Fixed(spec.replication)
+    } else {
+        TopicReplication::Variable(&placed)
+    };
+    let mut topic = NewTopic::new(&spec.name, spec.partitions, replication);
     for (name, value) in &spec.config {
         topic = topic.set(name, value);
     }
@@ -76,7 +102,7 @@ pub fn delete(brokers: &str, topic: &str) {
     let results = block_on(admin(brokers).delete_topics(&[topic], &options()));
     check("delete", topic, results);
     let client = client(brokers);
-    eventually(&format!("{topic} is gone"), Duration::from_secs(30), || {
+    eventually(&format!("{topic} is gone"), PATIENCE, || {
         partitions_with_leader(&client, topic)
             .is_none()
             .then_some(())
@@ -113,6 +139,16 @@ pub fn alter_config(brokers: &str, topic: &str, config: &[(&str, &str)]) {
     }
 }
 
+/// The broker that leads the partition, where there is one.
+pub fn leader_of(brokers: &str, topic: &str, partition: i32) -> Option<i32> {
+    let metadata = client(brokers)
+        .fetch_metadata(Some(topic), Duration::from_secs(10))
+        .ok()?;
+    let partitions = metadata.topics().first()?.partitions();
+    let found = partitions.iter().find(|p| p.id() == partition)?;
+    Some(found.leader()).filter(|id| *id >= 0)
+}
+
 /// Whether the topic is there.
 pub fn exists(brokers: &str, topic: &str) -> bool {
     partitions_with_leader(&client(brokers), topic).is_some()
@@ -135,7 +171,7 @@ fn wait_for_partitions(brokers: &str, topic: &str, partitions: i32) {
     let wanted = usize::try_from(partitions).expect("a number of partitions");
     eventually(
         &format!("{topic} has {partitions} partitions with a leader"),
-        Duration::from_secs(30),
+        PATIENCE,
         || (partitions_with_leader(&client, topic)? == wanted).then_some(()),
     );
 }
@@ -170,6 +206,6 @@ fn admin(brokers: &str) -> AdminClient<DefaultClientContext> {
 
 fn options() -> AdminOptions {
     AdminOptions::new()
-        .request_timeout(Some(Duration::from_secs(20)))
-        .operation_timeout(Some(Duration::from_secs(20)))
+        .request_timeout(Some(PATIENCE))
+        .operation_timeout(Some(PATIENCE))
 }

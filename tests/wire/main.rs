@@ -1,4 +1,4 @@
-//! Bytes of format 1, as they are in Kafka by now: what reads them must go on doing so, and what writes them must not
+//! Bytes of formats 1 and 2, as they are in Kafka by now: what reads them must go on doing so, and what writes them must not
 //! change without a new version.
 //!
 //! A fixture is never edited. A new format gets a folder of its own, and this one stays, to be read.
@@ -13,17 +13,10 @@ fn commit_metas() -> Vec<(&'static str, CommitMeta)> {
         cluster_id: "MkU3OEVBNTcwNTJENDM2Qk".into(),
         source_topic_id: "q8Gk2VYxT0mWc1kZ7bZ3aA".into(),
         ack_topic_id: "0aXbXbmTQp2ZcJ0tVw5y1g".into(),
+        owner: String::new(),
     };
     vec![
-        (
-            include_str!("v1/commit-empty.txt"),
-            CommitMeta {
-                acks: vec![],
-                cluster_id: String::new(),
-                source_topic_id: String::new(),
-                ack_topic_id: String::new(),
-            },
-        ),
+        (include_str!("v1/commit-empty.txt"), CommitMeta::default()),
         (
             include_str!("v1/commit-plain.txt"),
             meta(vec![(0, 1_042), (1, 881), (2, 123_456_789_012)]),
@@ -103,11 +96,32 @@ fn state_records() -> Vec<(&'static str, Option<&'static str>, StateRecord)> {
 }
 
 #[test]
-fn commit_metadata_of_format_1_is_read_and_written_as_ever() {
+fn commit_metadata_of_format_1_is_read_as_ever() {
     for (fixture, meant) in commit_metas() {
         let fixture = fixture.trim_end();
         assert_eq!(commit::decode(fixture.as_bytes()).as_ref(), Ok(&meant));
+    }
+}
+
+#[test]
+fn commit_metadata_of_format_2_is_read_and_written_as_ever() {
+    let owned = |acks| CommitMeta {
+        acks,
+        cluster_id: "MkU3OEVBNTcwNTJENDM2Qk".into(),
+        source_topic_id: "q8Gk2VYxT0mWc1kZ7bZ3aA".into(),
+        ack_topic_id: "0aXbXbmTQp2ZcJ0tVw5y1g".into(),
+        owner: "ackwarden-00c0ffee00c0ffee".into(),
+    };
+    for (fixture, meant) in [
+        (include_str!("v2/commit-empty.txt"), CommitMeta::default()),
+        (
+            include_str!("v2/commit-owned.txt"),
+            owned(vec![(0, 1_042), (1, 881), (2, 123_456_789_012)]),
+        ),
+    ] {
+        let fixture = fixture.trim_end();
         assert_eq!(commit::encode(&meant), fixture);
+        assert_eq!(commit::decode(fixture.as_bytes()).as_ref(), Ok(&meant));
     }
 }
 

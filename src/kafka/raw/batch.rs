@@ -4,6 +4,7 @@
 use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::ptr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::bindings as ffi;
@@ -46,6 +47,27 @@ pub struct BatchQueue {
     /// Where the client's log lines go: the batch call would leave them to librdkafka's own printer.
     log: *mut ffi::rd_kafka_queue_t,
     messages: Vec<*mut ffi::rd_kafka_message_t>,
+    waker: Waker,
+}
+
+/// Ends the wait of a [`BatchQueue`] from another thread; does nothing once that is gone.
+#[derive(Clone)]
+pub struct Waker(Arc<Mutex<Option<Waited>>>);
+
+struct Waited(*mut ffi::rd_kafka_queue_t);
+
+// SAFETY: as for `BatchQueue`; the pointer is used under the lock, and taken away before the queue goes.
+unsafe impl Send for Waited {}
+
+impl Waker {
+    /// The wait under way ends, or the next one.
+    pub fn wake(&self) {
+        let waited = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Waited(queue)) = &*waited {
+            // SAFETY: the queue is alive for as long as it is in here.
+            unsafe { ffi::rd_kafka_queue_yield(*queue) };
+        }
+    }
 }
 
 // SAFETY: librdkafka's queues may be used from any thread; we use this one from one at a time.
@@ -66,10 +88,16 @@ impl BatchQueue {
             queue,
             log,
             messages: vec![ptr::null_mut(); batch_max.max(2)],
+            waker: Waker(Arc::new(Mutex::new(Some(Waited(queue))))),
         }
     }
 
-    /// Waits up to `timeout` for the first item, then takes what is there without waiting. Gives the number of
+    /// Wakes whoever waits in [`take`](Self::take).
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Waits up to `timeout`, or until woken, for the first item, then takes what is there without waiting. Gives the number of
     /// records, ends and problems; log lines come before them.
     pub fn take(&mut self, timeout: Duration, mut visit: impl FnMut(Item<'_>)) -> usize {
         self.take_log(&mut visit);
@@ -79,11 +107,12 @@ impl BatchQueue {
         }
         let room = self.messages.len() - 1;
         let count = 1 + self.consume(1, room, Duration::ZERO);
+        let mut last = LastName::default();
         for message in &self.messages[..count] {
             // SAFETY: librdkafka filled the first `count` places with messages that are ours until destroyed below;
             // what the visitor gets borrows from them and cannot outlive the call.
             unsafe {
-                visit(item(&**message));
+                visit(item(&**message, &mut last));
                 ffi::rd_kafka_message_destroy(*message);
             }
         }
@@ -134,6 +163,8 @@ impl BatchQueue {
 
 impl Drop for BatchQueue {
     fn drop(&mut self) {
+        let mut waited = self.waker.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *waited = None;
         // SAFETY: our references from `new`; the client outlives us, and forgets the log's before it goes.
         unsafe {
             ffi::rd_kafka_set_log_queue(self.client, ptr::null_mut());
@@ -147,6 +178,10 @@ struct MessageHeaders(*const ffi::rd_kafka_message_t);
 
 impl RawHeaders for MessageHeaders {
     fn visit(&self, visitor: &mut HeaderVisitor<'_>) {
+        // SAFETY: the message is alive for as long as this borrows it.
+        if unsafe { surely_has_no_headers(&*self.0) } {
+            return;
+        }
         let mut headers = ptr::null_mut();
         // SAFETY: the message is alive for as long as this borrows it; names end with a NUL, values have a length, and
         // both live as long as the message.
@@ -177,19 +212,83 @@ impl RawHeaders for MessageHeaders {
     }
 }
 
+/// Whether the record says that it has no headers, without having librdkafka parse them: that takes it two allocations
+/// and as long as all the rest of a record. `false` where it does not stand where it can be seen.
+///
+/// A record of the format that Kafka has written since 0.11 lies in the message's buffer as it was fetched, or
+/// unpacked: `… key length, key, value length, value, number of headers, …`, the lengths and the number as zigzag
+/// varints. So the byte behind the value is 0 if there are no headers. Where the value is null or empty, it is the
+/// second behind the key.
+///
 /// # Safety
-/// The message came from librdkafka and is not destroyed while the item lives.
-unsafe fn item(message: &ffi::rd_kafka_message_t) -> Item<'_> {
-    // SAFETY: a message of a queue names its topic; the name lives as long as the message holds the topic.
-    let topic = unsafe {
-        if message.rkt.is_null() {
-            ""
-        } else {
-            CStr::from_ptr(ffi::rd_kafka_topic_name(message.rkt))
-                .to_str()
-                .unwrap_or("")
+/// The message came from librdkafka and is alive.
+unsafe fn surely_has_no_headers(message: &ffi::rd_kafka_message_t) -> bool {
+    const NONE: u8 = 0;
+    // Zigzag: -1 is null, 0 is empty.
+    const NULL_VALUE: u8 = 1;
+    const EMPTY_VALUE: u8 = 0;
+    // SAFETY: only the current format has a leader epoch; in it, the byte that counts headers is part of the record
+    // (librdkafka refuses one that is longer than its buffer, and the broker one without it). What is empty does not lie
+    // in the buffer, hence the lengths.
+    unsafe {
+        if ffi::rd_kafka_message_leader_epoch(message) < 0 {
+            return false;
         }
-    };
+        if message.len > 0 {
+            let value = message.payload.cast::<u8>();
+            return *value.add(message.len) == NONE;
+        }
+        if message.key_len > 0 {
+            let behind = message.key.cast::<u8>().add(message.key_len);
+            let length = if message.payload.is_null() {
+                NULL_VALUE
+            } else {
+                EMPTY_VALUE
+            };
+            return *behind == length && *behind.add(1) == NONE;
+        }
+        false
+    }
+}
+
+/// The topic's name of the message before: nearly always the same.
+#[derive(Clone, Copy)]
+struct LastName<'a> {
+    topic: *const ffi::rd_kafka_topic_t,
+    name: &'a str,
+}
+
+impl Default for LastName<'_> {
+    fn default() -> Self {
+        Self {
+            topic: ptr::null(),
+            name: "",
+        }
+    }
+}
+
+/// # Safety
+/// The message came from librdkafka and is not destroyed while the item lives; `last` is of messages that were taken
+/// from the queue together with this one.
+unsafe fn item<'a>(message: &'a ffi::rd_kafka_message_t, last: &mut LastName<'a>) -> Item<'a> {
+    if !ptr::eq(message.rkt, last.topic) {
+        // SAFETY: a message of a queue names its topic; the name lives as long as any message holds the topic, and this
+        // one does.
+        let name = unsafe {
+            if message.rkt.is_null() {
+                ""
+            } else {
+                CStr::from_ptr(ffi::rd_kafka_topic_name(message.rkt))
+                    .to_str()
+                    .unwrap_or("")
+            }
+        };
+        *last = LastName {
+            topic: message.rkt,
+            name,
+        };
+    }
+    let topic = last.name;
     match message.err {
         Err::RD_KAFKA_RESP_ERR_NO_ERROR => {
             // The borrow below must live as long as the item: it does, since the message does.

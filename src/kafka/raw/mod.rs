@@ -18,7 +18,7 @@ use rdkafka::bindings::rd_kafka_resp_err_t as Err;
 use super::KafkaProblem;
 
 pub use ask::{At, Rights, cluster_id, describe_topics, group_rights, list_offsets};
-pub use batch::{BatchQueue, Item};
+pub use batch::{BatchQueue, Item, Waker};
 pub use offsets::{Committed, commit, committed};
 
 /// What librdkafka's error code means, in its own words.

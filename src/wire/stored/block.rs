@@ -3,7 +3,7 @@
 
 use super::StoredError;
 use super::bytes::{Reader, Writer};
-use crate::core::image::{BLOCK_OFFSETS, BlockEntry, BlockImage};
+use crate::core::image::{BLOCK_OFFSETS, BlockEntry, BlockImage, Columns, Entries, Ids};
 
 /// Digest, time and length of an entry take at least so many bytes.
 const ENTRY_BYTES_MIN: usize = 8 + 1 + 1;
@@ -13,8 +13,12 @@ const ID_BYTES_MIN: usize = 1 + 1;
 /// The body of a block. Entries that are not strictly ascending, or not within the block, do not decode again.
 #[must_use]
 pub fn encode_block(block: &BlockImage) -> Vec<u8> {
-    let entries = &block.entries;
-    let mut w = Writer::with_capacity(32 + entries.len() * 14);
+    let mut entries: Vec<BlockEntry> = Vec::with_capacity(block.entries.len());
+    entries.extend(block.entries.iter());
+    let (labelled, texts) = block.labels().fold((0, 0), |(count, bytes), (_, id)| {
+        (count + 1, bytes + id.len())
+    });
+    let mut w = Writer::with_capacity(32 + entries.len() * 14 + labelled * 4 + texts);
     w.signed(block.base);
     w.count(entries.len());
 
@@ -33,24 +37,24 @@ pub fn encode_block(block: &BlockImage) -> Vec<u8> {
     }
 
     let mut seen_before = 0;
-    for entry in entries {
+    for entry in &entries {
         w.delta(entry.seen_wall_ms, seen_before);
         seen_before = entry.seen_wall_ms;
     }
     let mut len_before = 0;
-    for entry in entries {
+    for entry in &entries {
         w.delta(i64::from(entry.len), len_before);
         len_before = i64::from(entry.len);
     }
-    for entry in entries {
+    for entry in &entries {
         w.fixed(entry.digest);
     }
-    w.count(block.ids.len());
+    w.count(labelled);
     let mut slot_before = 0_u16;
-    for (slot, id) in &block.ids {
+    for (slot, id) in block.labels() {
         w.unsigned(u64::from(slot.wrapping_sub(slot_before)));
         w.text(id);
-        slot_before = *slot;
+        slot_before = slot;
     }
     w.into_bytes()
 }
@@ -66,58 +70,71 @@ pub fn decode_block(body: &[u8]) -> Result<BlockImage, StoredError> {
     if count > BLOCK_OFFSETS as usize {
         return Err(StoredError::Malformed("more entries than offsets"));
     }
-    let mut entries = Vec::with_capacity(count);
+    let mut columns = Columns {
+        slots: Vec::with_capacity(count),
+        seen_wall_ms: Vec::with_capacity(count),
+        lens: Vec::with_capacity(count),
+        digests: Vec::with_capacity(count),
+    };
     let mut next_slot = 0_usize;
-    while entries.len() < count {
+    while columns.slots.len() < count {
         let first = r.narrow::<u16>().map(|gap| next_slot + usize::from(gap))?;
         let run = usize::from(r.narrow::<u16>()?) + 1;
-        if run > count - entries.len() || first + run > BLOCK_OFFSETS as usize {
+        if run > count - columns.slots.len() || first + run > BLOCK_OFFSETS as usize {
             return Err(StoredError::Malformed("a slot outside of the block"));
         }
-        entries.extend((first..first + run).map(|slot| BlockEntry {
-            slot: slot as u16,
-            seen_wall_ms: 0,
-            len: 0,
-            digest: 0,
-        }));
+        columns
+            .slots
+            .extend((first..first + run).map(|slot| slot as u16));
         next_slot = first + run;
     }
     let mut seen_before = 0;
-    for entry in &mut entries {
+    for _ in 0..count {
         seen_before = r.delta(seen_before)?;
-        entry.seen_wall_ms = seen_before;
+        columns.seen_wall_ms.push(seen_before);
     }
     let mut len_before = 0;
-    for entry in &mut entries {
+    for _ in 0..count {
         len_before = r.delta(len_before)?;
-        entry.len = u32::try_from(len_before)
+        let len = u32::try_from(len_before)
             .map_err(|_| StoredError::Malformed("a length out of range"))?;
+        columns.lens.push(len);
     }
-    for entry in &mut entries {
-        entry.digest = r.fixed()?;
+    for _ in 0..count {
+        columns.digests.push(r.fixed()?);
     }
     let labelled = r.count(ID_BYTES_MIN)?;
     if labelled > count {
         return Err(StoredError::Malformed("more ids than entries"));
     }
-    let mut ids = Vec::with_capacity(labelled);
+    let mut labels: Vec<(u16, &str)> = Vec::with_capacity(labelled);
     let mut slot = 0_u16;
+    let mut at = 0;
     for i in 0..labelled {
         let gap = r.narrow::<u16>()?;
         slot = slot
             .checked_add(gap)
             .filter(|_| i == 0 || gap > 0)
             .ok_or(StoredError::Malformed("ids out of order"))?;
-        if entries
-            .binary_search_by_key(&slot, |entry| entry.slot)
-            .is_err()
-        {
+        while columns.slots.get(at).is_some_and(|entry| *entry < slot) {
+            at += 1;
+        }
+        if columns.slots.get(at) != Some(&slot) {
             return Err(StoredError::Malformed("an id without an entry"));
         }
-        ids.push((slot, r.text()?.into()));
+        let text = r.text()?;
+        if text.len() > usize::from(u16::MAX) {
+            return Err(StoredError::Malformed("an id out of bounds"));
+        }
+        labels.push((slot, text));
     }
     r.end()?;
-    Ok(BlockImage { base, entries, ids })
+    let texts = labels.iter().map(|(_, text)| text.len()).sum();
+    Ok(BlockImage {
+        base,
+        entries: Entries::from(&columns),
+        ids: Ids::of(labelled, texts, labels.into_iter()),
+    })
 }
 
 #[cfg(test)]
@@ -166,7 +183,7 @@ mod tests {
         let bytes = encode_block(&BlockImage {
             base: 4096,
             entries,
-            ids: Vec::new(),
+            ids: Ids::default(),
         });
         assert!(bytes.len() <= 1024 * 14, "{} bytes", bytes.len());
     }
@@ -178,7 +195,7 @@ mod tests {
             let bytes = encode_block(&BlockImage {
                 base: 0,
                 entries,
-                ids: Vec::new(),
+                ids: Ids::default(),
             });
             assert!(decode_block(&bytes).is_err(), "{slots:?}");
         }
@@ -188,12 +205,12 @@ mod tests {
     fn the_bytes_of_format_1_are_still_read() {
         let block = BlockImage {
             base: 2048,
-            entries: vec![
+            entries: Entries::from_iter([
                 entry(0, 1_700_000_000_000, 120, 0x0102_0304_0506_0708),
                 entry(1, 1_700_000_000_005, 118, 1),
                 entry(9, 1_699_999_999_000, 118, u64::MAX),
-            ],
-            ids: vec![(1, "A-7".into()), (9, "é".into())],
+            ]),
+            ids: Ids::from_iter([(1, "A-7".into()), (9, "é".into())]),
         };
         let bytes = [
             0x80, 0x20, 3, 0, 1, 7, 0, 0x80, 0xa0, 0xab, 0xfe, 0xf9, 0x62, 0x0a, 0xd9, 0x0f, 0xf0,

@@ -1,0 +1,197 @@
+//! Ackwarden as it is measured: the release binary as a child, on a fresh group and store, with the defaults of its
+//! configuration but for what is in `config` below.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use ::ackwarden::clock;
+use serde_json::Value;
+
+use super::support::process::Guarded;
+use super::support::{eventually, free_port, scratch_dir, tail, unique};
+use super::workload::{Ids, SOURCE};
+
+const LOG: &str = "serve.log";
+const READY_WITHIN: Duration = Duration::from_secs(240);
+
+pub struct Serve {
+    pub group: String,
+    binary: PathBuf,
+    dir: PathBuf,
+    port: u16,
+    process: Guarded,
+    agent: ureq::Agent,
+    /// Bytes of its log that an earlier process wrote.
+    said_before: usize,
+}
+
+/// The binary that was just built.
+pub fn built() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ackwarden"))
+}
+
+impl Serve {
+    pub fn start(binary: &Path, brokers: &str, ids: Ids) -> Self {
+        Self::configured(binary, brokers, ids, "")
+    }
+
+    /// With more sections.
+    pub fn configured(binary: &Path, brokers: &str, ids: Ids, more: &str) -> Self {
+        Self::with_timeout(binary, brokers, ids, more, "1h")
+    }
+
+    pub fn with_timeout(binary: &Path, brokers: &str, ids: Ids, more: &str, timeout: &str) -> Self {
+        let dir = scratch_dir("compare-serve");
+        let (port, group) = (free_port(), unique("compare"));
+        let text = config(brokers, &group, port, ids, timeout);
+        fs::write(dir.join("ackwarden.toml"), format!("{text}{more}")).expect("the config");
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .into();
+        Self {
+            process: launch(binary, &dir),
+            group,
+            binary: binary.to_path_buf(),
+            dir,
+            port,
+            agent,
+            said_before: 0,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn kill9(&mut self) {
+        self.process.kill9();
+    }
+
+    pub fn terminate(&mut self) {
+        let status = self.process.terminate(Duration::from_secs(60));
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// After one of these two: the same configuration and store.
+    pub fn start_again(&mut self) {
+        self.said_before = self.log().len();
+        self.process = launch(&self.binary, &self.dir);
+    }
+
+    pub fn delete_store(&self) {
+        fs::remove_dir_all(self.dir.join("store")).expect("the store");
+    }
+
+    /// Waits until its log has those words.
+    pub fn wait_said(&mut self, words: &str) {
+        eventually(words, READY_WITHIN, || {
+            self.check_alive();
+            self.log()[self.said_before..].contains(words).then_some(())
+        });
+    }
+
+    pub fn wait_ready(&mut self) {
+        let url = format!("http://127.0.0.1:{}/readyz", self.port);
+        let start = clock::instant();
+        loop {
+            self.check_alive();
+            let answer = self.agent.get(&url).call();
+            if answer.is_ok_and(|response| response.status() == 200) {
+                return;
+            }
+            assert!(start.elapsed() < READY_WITHIN, "not ready\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until that many more checkpoints were written; gives up when nothing changes, because then none is due.
+    pub fn wait_checkpoints(&self, more: u64) {
+        let written = || self.stats()["store"]["checkpoints"].as_u64().unwrap_or(0);
+        let wanted = written() + more;
+        let start = clock::instant();
+        while written() < wanted && start.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        tail(&self.dir.join(LOG), usize::MAX)
+    }
+
+    /// `GET /api/v1/stats`.
+    pub fn stats(&self) -> Value {
+        self.get("/stats")
+    }
+
+    /// The JSON of a path below `/api/v1`.
+    pub fn get(&self, path: &str) -> Value {
+        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.port);
+        let response = self.agent.get(url).call();
+        self.body(path, response)
+    }
+
+    pub fn patch(&self, path: &str, body: &Value) -> Value {
+        let url = format!("http://127.0.0.1:{}/api/v1{path}", self.port);
+        let response = self.agent.patch(url).send_json(body);
+        self.body(path, response)
+    }
+
+    fn body(
+        &self,
+        path: &str,
+        response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    ) -> Value {
+        let mut response = response.unwrap_or_else(|e| panic!("{path}: {e}\n{}", self.log()));
+        let body: Value = response.body_mut().read_json().unwrap_or_default();
+        assert!(response.status().is_success(), "{path}: {body}");
+        body
+    }
+
+    fn check_alive(&mut self) {
+        if let Some(status) = self.process.exited() {
+            panic!("serve ended with {status}:\n{}", self.log());
+        }
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- serve's log\n{}\n---", self.log());
+        }
+        self.process.kill9();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn launch(binary: &Path, dir: &Path) -> Guarded {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join(LOG))
+        .expect("its log");
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--config", "ackwarden.toml"])
+        .current_dir(dir)
+        .stdout(log.try_clone().expect("its log"))
+        .stderr(log);
+    Guarded::spawn(&mut command, Some(dir))
+}
+
+fn config(brokers: &str, group: &str, port: u16, ids: Ids, timeout: &str) -> String {
+    let id = match ids {
+        Ids::Positions => "[\"position\"]",
+        Ids::Header => "[\"header:message-id\", \"position\"]",
+    };
+    format!(
+        "[kafka]\nbrokers = {brokers:?}\ngroup_id = {group:?}\n\
+         [store]\npath = \"store\"\n\
+         [http]\nlisten = \"127.0.0.1:{port}\"\n\
+         [topics.{SOURCE:?}]\nstart = \"earliest\"\nid = {id}\ntimeout = {timeout:?}\ntimeout_max = \"2h\"\n"
+    )
+}

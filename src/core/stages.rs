@@ -1,0 +1,164 @@
+//! The stages of an ACK topic: after an assignment the sources are read to their ends, then the ACKs from E to theirs, and
+//! then it is followed live.
+
+use super::ack_topic::AckTopic;
+use super::coordinator::Coordinator;
+use super::effect::Effect;
+use super::event::Assignment;
+use super::guards::Guard;
+use super::low_water::offset_in;
+use super::partition::Stage;
+use super::topic::Topic;
+use super::types::{AckIx, LOG_START, Lane, Now};
+
+/// Where an ACK topic is on its way to being followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AckStage {
+    /// Its sources are not read to their ends yet.
+    Waiting,
+    /// From E on, up to the ends of the fence after the assignment.
+    Replaying,
+    Live,
+}
+
+pub(super) struct AckState {
+    pub topic: AckTopic,
+    pub stage: AckStage,
+    /// While replaying: (partition, end) to be reached.
+    pub targets: Vec<(i32, i64)>,
+    /// Where each partition began when it was last looked at.
+    pub log_starts: Vec<(i32, i64)>,
+    /// In a rebuild beside others: when it was first caught up, as far as it knew.
+    pub live_since: Option<u64>,
+    /// Where the next rebuild's orders begin to be numbered.
+    pub rebuild_generation: u64,
+}
+
+impl Coordinator {
+    pub(super) fn assigned(
+        &mut self,
+        assignments: Vec<Assignment>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for assignment in assignments {
+            let Some(topic) = self.topics.get_mut(usize::from(assignment.topic.0)) else {
+                continue;
+            };
+            let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
+            for (partition, start) in &assignment.ack_log_starts {
+                match acks.log_starts.iter_mut().find(|(p, _)| p == partition) {
+                    // Retention went on since the last look: what a checkpoint would read from may be gone, and not needed.
+                    Some((_, known)) => *known = *start,
+                    None => acks.log_starts.push((*partition, *start)),
+                }
+            }
+            let mut partition = topic.take_over(assignment, now);
+            partition.sequence_before = self.sequence;
+            let number = partition.number;
+            if !partition.is_lost() {
+                effects.push(Effect::ReadSource {
+                    topic: topic.ix,
+                    partition: number,
+                    from: partition.applied,
+                });
+            }
+            topic.partitions.insert(number, partition);
+            if Guard::SourceBeforeAcks.holds() {
+                // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
+                // others changes nothing.
+                acks.stage = AckStage::Waiting;
+            }
+            topic.ask_fence_anew();
+        }
+    }
+
+    /// Sources first, then ACKs, then live.
+    pub(super) fn advance_stages(&mut self, effects: &mut Vec<Effect>) {
+        if !self.assigned_once {
+            return;
+        }
+        for state in &mut self.acks {
+            let ix = state.topic.ix;
+            let mine = || {
+                self.topics
+                    .iter()
+                    .filter(move |t| t.settings.ack == ix)
+                    .flat_map(|t| t.partitions.values())
+            };
+            if state.stage == AckStage::Waiting {
+                let read = mine().all(|p| match p.stage {
+                    Stage::Replaying(target) => target.is_some_and(|t| p.applied >= t),
+                    Stage::Lost(..) | Stage::Live => true,
+                });
+                if !read {
+                    continue;
+                }
+                let mut from: Vec<(i32, i64)> = Vec::new();
+                for (n, start) in &state.log_starts {
+                    let rebuilt = mine().filter(|p| p.stage != Stage::Live);
+                    let applied = state.topic.applied(*n).unwrap_or(*start);
+                    let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
+                    let lowest = rebuilt
+                        .map(|p| offset_in(&p.replay_from, *n))
+                        .chain(others)
+                        .min()
+                        .unwrap_or(applied);
+                    from.push((*n, lowest.max(*start)));
+                }
+                from.sort_unstable();
+                state.targets = self
+                    .topics
+                    .iter()
+                    .filter(|t| t.settings.ack == ix && Guard::AcksCaughtUp.holds())
+                    .filter_map(|t| t.fences.back())
+                    .flat_map(|f| f.ack_ends.iter().copied())
+                    .collect();
+                if state.topic.lane == Lane::Rebuild {
+                    let mine = self.topics.iter_mut().filter(|t| t.settings.ack == ix);
+                    mine.for_each(Topic::begin_replay);
+                }
+                for (n, _) in &state.targets {
+                    if !from.iter().any(|(m, _)| m == n) {
+                        from.push((*n, LOG_START));
+                    }
+                }
+                let order = state.topic.restart_at(&from);
+                if !order.from.is_empty() {
+                    effects.push(order.effect(&state.topic));
+                }
+                state.stage = AckStage::Replaying;
+            }
+            if state.stage == AckStage::Replaying
+                && state
+                    .targets
+                    .iter()
+                    .all(|(n, end)| *end == 0 || state.topic.applied(*n) >= Some(*end))
+            {
+                state.stage = AckStage::Live;
+            }
+            if state.stage == AckStage::Live {
+                for p in self
+                    .topics
+                    .iter_mut()
+                    .filter(|t| t.settings.ack == ix)
+                    .flat_map(|t| t.partitions.values_mut())
+                {
+                    if let Stage::Replaying(Some(target)) = p.stage
+                        && p.applied >= target
+                    {
+                        p.stage = Stage::Live;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_replaying(&self, topic: &Topic) -> bool {
+        self.acks[usize::from(topic.settings.ack.0)].stage != AckStage::Live
+    }
+
+    pub(super) fn ack_targets(&self, ix: AckIx) -> &[(i32, i64)] {
+        &self.acks[usize::from(ix.0)].targets
+    }
+}

@@ -1,0 +1,151 @@
+//! Restarts from a checkpoint, and wall clocks that are set: a retry is neither forgotten for it, nor sent in vain.
+
+use ackwarden::core::Policy;
+use ackwarden::core::image::{PartitionChange, PartitionImage};
+
+use crate::driver::{Driver, policy};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A store that keeps what it is given.
+#[derive(Default)]
+struct Kept(PartitionImage);
+
+impl Kept {
+    fn checkpoint(&mut self, d: &mut Driver) {
+        let now = d.now();
+        for (_, _, change) in d.core.take_checkpoint(now) {
+            self.keep(change);
+        }
+    }
+
+    fn keep(&mut self, change: PartitionChange) {
+        if change.replace {
+            self.0 = PartitionImage::default();
+        }
+        self.0.header = change.header;
+        for block in change.blocks {
+            self.0.blocks.retain(|b| b.base != block.base);
+            self.0.blocks.push(block);
+        }
+        self.0.blocks.retain(|b| !b.entries.is_empty());
+        self.0.blocks.sort_by_key(|b| b.base);
+        let gone = |origin: i64| {
+            let replaced = change.details.iter().any(|d| d.origin == origin);
+            replaced || change.details_gone.contains(&origin)
+        };
+        self.0.details.retain(|d| !gone(d.origin));
+        self.0.details.extend(change.details);
+        self.0.details.sort_by_key(|d| d.origin);
+    }
+}
+
+/// Killed, and back at once with its store.
+fn restart(before: Driver, policy: &Policy, kept: &Kept) -> Driver {
+    let mut d = Driver::new(policy.clone());
+    d.now_ms = before.now_ms;
+    d.wall_set_ms = before.wall_set_ms;
+    d.source_end = before.source_end;
+    d.ack_end = before.ack_end;
+    d.committed.clone_from(&before.committed);
+    let low = before.committed.map_or(0, |(low, _)| low);
+    d.assign_with(low, 0, Some(kept.0.clone()));
+    d
+}
+
+/// Its second delivery was just read.
+fn retried_once(policy: &Policy) -> Driver {
+    let mut d = Driver::start(policy.clone());
+    d.message(None, 7);
+    d.pass(policy.timeout_ms + 100);
+    d.copy_lands();
+    d
+}
+
+#[test]
+fn a_crash_loop_postpones_no_retry() {
+    let policy = Policy {
+        timeout_ms: 5_000,
+        ..policy()
+    };
+    let mut d = retried_once(&policy);
+    let mut kept = Kept::default();
+    let began = d.now_ms;
+    while d.published.is_empty() {
+        // Half a second of it is the assignment.
+        d.pass(300);
+        kept.checkpoint(&mut d);
+        d = restart(d, &policy, &kept);
+        let waited = d.now_ms - began;
+        assert!(waited < 7_000, "not sent again after {waited} ms");
+    }
+    assert!(d.now_ms - began >= 5_000);
+}
+
+#[test]
+fn a_wall_clock_that_is_set_while_it_runs_makes_nothing_due_at_the_next_start() {
+    let policy = Policy {
+        timeout_ms: 60_000,
+        ..policy()
+    };
+    let mut d = retried_once(&policy);
+    let first = d.message(None, 7);
+    let mut kept = Kept::default();
+    for set_ms in [HOUR_MS, -HOUR_MS, HOUR_MS] {
+        d.pass(1_000);
+        kept.checkpoint(&mut d);
+        d.wall_set_ms += set_ms;
+        d.pass(1_000);
+        kept.checkpoint(&mut d);
+        d = restart(d, &policy, &kept);
+        d.pass(3_000);
+        assert!(d.published.is_empty(), "{:?}", d.published);
+        assert!(d.found(first).message.age_ms < 30_000);
+    }
+    // And both still come, a minute after they were read.
+    d.pass(50_000);
+    assert_eq!(d.published.len(), 2, "{:?}", d.published);
+}
+
+#[test]
+fn a_wall_clock_that_was_set_back_meanwhile_postpones_a_retry_by_no_more_than_one_wait() {
+    let policy = Policy {
+        timeout_ms: 5_000,
+        timeout_max_ms: 8_000,
+        ..policy()
+    };
+    let mut d = retried_once(&policy);
+    let mut kept = Kept::default();
+    kept.checkpoint(&mut d);
+    d.wall_set_ms -= HOUR_MS;
+    d = restart(d, &policy, &kept);
+    d.pass(8_000);
+    assert_eq!(d.published.len(), 1);
+}
+
+#[test]
+fn what_is_due_in_one_partition_does_not_keep_the_others_waiting() {
+    let mut d = Driver::start(Policy {
+        retry_rate: 10,
+        ..policy()
+    });
+    d.assign_other(1);
+    d.assign_other(2);
+    for _ in 0..100 {
+        d.message(None, 7);
+    }
+    d.message_in(2);
+    for _ in 0..100 {
+        d.message_in(1);
+    }
+    // The one that was saved up, and ten more in the second after the timeout.
+    d.pass(2_000);
+    let sent = |partition| {
+        let of = d.published.iter().map(|p| p.msg.partition);
+        of.filter(|p| *p == partition).count()
+    };
+    let (first, second) = (sent(0), sent(1));
+    assert_eq!(sent(2), 1, "{first} and {second} of the others");
+    assert!(first.abs_diff(second) <= 1, "{first} and {second}");
+    assert!((9..=11).contains(&(first + second + 1)));
+}
