@@ -16,7 +16,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -26,6 +26,9 @@ use crate::clock;
 
 /// How long the first message of a batch is waited for.
 const PULL_WAIT: Duration = Duration::from_millis(200);
+/// How long one question for the group's offsets may take, and all of them together.
+const COMMITTED_WAIT: Duration = Duration::from_secs(5);
+const COMMITTED_MAX: Duration = Duration::from_secs(60);
 /// How long the ACKs of a batch may take.
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 
@@ -163,16 +166,55 @@ fn consumer(args: &ServiceBArgs) -> Result<BaseConsumer, DemoError> {
     match args.assign {
         None => consumer.subscribe(&[&args.topic]),
         Some(partitions) => {
-            let mut list = TopicPartitionList::new();
-            for partition in 0..partitions {
-                list.add_partition_offset(&args.topic, partition, Offset::Stored)
-                    .map_err(DemoError::kafka("service B cannot be assigned"))?;
-            }
+            let list = committed(&consumer, &args.topic, partitions)?;
             consumer.assign(&list)
         }
     }
     .map_err(DemoError::kafka("service B cannot subscribe"))?;
     Ok(consumer)
+}
+
+/// Where the group's offsets stand, or the beginning.
+///
+/// Asked here, and not left to `assign` with stored offsets: where the group's coordinator has just started, its answer to
+/// librdkafka's one question is an error, and librdkafka neither asks again nor begins to read
+/// (<https://github.com/confluentinc/librdkafka/issues/5586>).
+fn committed(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partitions: i32,
+) -> Result<TopicPartitionList, DemoError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_range(topic, 0, partitions - 1);
+    let until = clock::instant() + COMMITTED_MAX;
+    loop {
+        match from_committed(consumer, asked.clone()) {
+            Ok(found) => return Ok(found),
+            Err(error) if clock::instant() > until => {
+                return Err(DemoError::kafka(
+                    "service B does not learn its group's offsets",
+                )(error));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "service B's offsets");
+                std::thread::sleep(PULL_WAIT);
+            }
+        }
+    }
+}
+
+fn from_committed(
+    consumer: &BaseConsumer,
+    asked: TopicPartitionList,
+) -> KafkaResult<TopicPartitionList> {
+    let found = consumer.committed_offsets(asked, COMMITTED_WAIT)?;
+    for mut partition in found.elements() {
+        partition.error()?;
+        if partition.offset() == Offset::Invalid {
+            partition.set_offset(Offset::Beginning)?;
+        }
+    }
+    Ok(found)
 }
 
 fn pull(consumer: &BaseConsumer, args: &ServiceBArgs) -> Result<Vec<OwnedMessage>, DemoError> {

@@ -6,6 +6,9 @@
 mod member;
 mod publisher;
 mod reader;
+mod service_b;
+#[path = "../support/mod.rs"]
+mod support;
 mod trouble;
 
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ use ::ackwarden::clock;
 
 use super::process::Guarded;
 use super::topics::acks_of;
-use super::{eventually, scratch_dir, tail};
+use super::{scratch_dir, tail};
 
 /// One Service B at a time; all incarnations share arguments and log.
 pub struct ServiceB {
@@ -161,17 +161,26 @@ impl ServiceB {
         limit: Duration,
         mut done: impl FnMut(&[WorkLine]) -> bool,
     ) {
-        eventually(what, limit, || {
+        let start = clock::instant();
+        loop {
+            let errors = || tail(&self.dir.join("errors.log"), 20);
             if let Some(process) = &mut self.process
                 && let Some(status) = process.exited()
             {
-                panic!(
-                    "service B ended by itself with {status}:\n{}",
-                    tail(&self.dir.join("errors.log"), 20)
-                );
+                panic!("service B ended by itself with {status}:\n{}", errors());
             }
-            done(&self.work()).then_some(())
-        });
+            let work = self.work();
+            if done(&work) {
+                return;
+            }
+            assert!(
+                start.elapsed() < limit,
+                "not within {limit:?}: {what}; it has done {} things so far, and said:\n{}",
+                work.len(),
+                errors()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
