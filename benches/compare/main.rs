@@ -30,6 +30,7 @@ mod procfs;
 mod serve;
 mod storm;
 mod table;
+mod whole;
 mod workload;
 
 use arguments::Arguments;

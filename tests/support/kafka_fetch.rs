@@ -1,4 +1,4 @@
-//! Fetches Apache Kafka from Maven Central, once for a target directory.
+//! Fetches Apache Kafka, and what it is compared with, from Maven Central, once for a target directory.
 //!
 //! Parallel test binaries wait for each other on a file lock; the libraries appear under their final name by a rename, so
 //! that a fetch that was broken off is never taken for a whole one.
@@ -32,10 +32,32 @@ const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
 
 /// The directory with Kafka's jars; `Err` says why there is none.
 pub fn kafka_libs() -> Result<PathBuf, String> {
+    libs(&Artifacts {
+        what: "Apache Kafka",
+        home: "kafka",
+        version: KAFKA_VERSION,
+        pom: &POM.replace("KAFKA_VERSION", KAFKA_VERSION),
+        main_jar: &format!("kafka_2.13-{KAFKA_VERSION}.jar"),
+    })
+}
+
+/// What is to be had from Maven Central.
+pub struct Artifacts<'a> {
+    pub what: &'a str,
+    /// Its directory below the target directory, with one for each version.
+    pub home: &'a str,
+    pub version: &'a str,
+    pub pom: &'a str,
+    /// Without it nothing was fetched.
+    pub main_jar: &'a str,
+}
+
+/// The directory with its jars and those that it needs; `Err` says why there is none.
+pub fn libs(artifacts: &Artifacts<'_>) -> Result<PathBuf, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
         .expect("the target directory above its tmp");
-    let home = target.join("kafka").join(KAFKA_VERSION);
+    let home = target.join(artifacts.home).join(artifacts.version);
     let libs = home.join("libs");
     needs("java", "-version", "a JDK (17 or later)")?;
     if libs.is_dir() {
@@ -47,21 +69,18 @@ pub fn kafka_libs() -> Result<PathBuf, String> {
     lock.lock().map_err(|e| format!("cannot lock: {e}"))?;
     // Another test binary may have fetched it while this one waited for the lock.
     if !libs.is_dir() {
-        fetch(&home, &libs)?;
+        fetch(artifacts, &home, &libs)?;
     }
     Ok(libs)
 }
 
-fn fetch(home: &Path, libs: &Path) -> Result<(), String> {
+fn fetch(artifacts: &Artifacts<'_>, home: &Path, libs: &Path) -> Result<(), String> {
+    let Artifacts { what, version, .. } = artifacts;
     let partial = home.join("libs.partial");
     let _ = fs::remove_dir_all(&partial);
-    fs::write(
-        home.join("pom.xml"),
-        POM.replace("KAFKA_VERSION", KAFKA_VERSION),
-    )
-    .map_err(|e| e.to_string())?;
+    fs::write(home.join("pom.xml"), artifacts.pom).map_err(|e| e.to_string())?;
     super::say_loudly(&format!(
-        "fetching Apache Kafka {KAFKA_VERSION} from Maven Central into {} (once)",
+        "fetching {what} {version} from Maven Central into {} (once)",
         libs.display()
     ));
     let output = Command::new("mvn")
@@ -77,17 +96,17 @@ fn fetch(home: &Path, libs: &Path) -> Result<(), String> {
         .map_err(|e| format!("cannot run mvn: {e}"))?;
     if !output.status.success() {
         return Err(format!(
-            "mvn could not fetch Apache Kafka ({}):\n{}{}",
+            "mvn could not fetch {what} ({}):\n{}{}",
             output.status,
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         ));
     }
-    let server = partial.join(format!("kafka_2.13-{KAFKA_VERSION}.jar"));
-    if !server.is_file() {
+    let main_jar = partial.join(artifacts.main_jar);
+    if !main_jar.is_file() {
         return Err(format!(
             "mvn ended well, but {} is not there",
-            server.display()
+            main_jar.display()
         ));
     }
     fs::rename(&partial, libs).map_err(|e| format!("cannot rename {}: {e}", partial.display()))
