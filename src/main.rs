@@ -83,6 +83,7 @@ fn serve(args: &ConfigArgs) -> u8 {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    ackwarden::kafka::keep_freed_memory();
     let service = match Service::start(loaded.config, Broker::Kafka) {
         Ok(service) => service,
         Err(error) => return fail(&error, code_of(&error)),

@@ -6,7 +6,7 @@ use ::ackwarden::clock;
 
 use super::arguments::Arguments;
 use super::procfs;
-use super::serve::{self, Serve};
+use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
 use super::support::say_loudly;
 use super::support::topics::{self, TopicSpec, acks_of};
@@ -36,7 +36,14 @@ pub fn run(arguments: &Arguments) {
             more.push_str(&format!("[topics.{name:?}]\nstart = \"earliest\"\n"));
         }
     }
-    let mut serve = Serve::configured(serve::built(), &brokers, Ids::Positions, &more);
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            more: &more,
+            ..Setup::of(Ids::Positions)
+        },
+    );
     serve.wait_ready();
     std::thread::sleep(SETTLES);
     let mut table = Table::new("idle");

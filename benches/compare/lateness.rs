@@ -4,6 +4,7 @@
 //! read the original: it counts the timeout from there.
 
 use std::collections::VecDeque;
+use std::fs;
 use std::time::Duration;
 
 use ::ackwarden::clock;
@@ -15,7 +16,7 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::arguments::Arguments;
-use super::serve::{self, Serve};
+use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
 use super::support::topics::acks_of;
 use super::table::{Table, quantile};
@@ -33,17 +34,23 @@ const LOST_ONE_IN: u64 = 2_000;
 
 pub fn run(per_second: u64, arguments: &Arguments) {
     let mut table = Table::new("lateness");
-    for _ in 0..arguments.rounds.min(3) {
+    let mut each = String::from("round\tlate_ms\n");
+    for round in 0..arguments.rounds.min(3) {
         let Some(kafka) = Kafka::start(KafkaOptions::default().measured()) else {
             return;
         };
-        one(&kafka, per_second, &mut table);
+        for late in one(&kafka, per_second, &mut table) {
+            each.push_str(&format!("{round}\t{}\n", late.as_millis()));
+        }
     }
     table.write(&arguments.out);
+    // What the plot is made of.
+    fs::write(arguments.out.join("lateness-each.tsv"), each).expect("results");
     table.print_all();
 }
 
-fn one(kafka: &Kafka, per_second: u64, table: &mut Table) {
+/// How late each copy was, the first ones aside.
+fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<Duration> {
     let brokers = kafka.brokers();
     let shape = Shape {
         records: 0,
@@ -54,7 +61,15 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) {
     };
     workload::create(&brokers, shape);
     let more = "[defaults]\nmax_attempts = 2\nretry_rate = 0\n";
-    let mut serve = Serve::with_timeout(serve::built(), &brokers, shape.ids, more, "2s");
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            more,
+            timeout: "2s",
+            ..Setup::of(shape.ids)
+        },
+    );
     serve.wait_ready();
     let (sent, took) = drive(&brokers, shape, per_second);
     let copies = read_copies(&brokers, shape, sent / LOST_ONE_IN);
@@ -82,6 +97,7 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) {
             ("first_3_s_max_ms", ms(cold_max)),
         ],
     );
+    late
 }
 
 /// Sends for a while, and acknowledges a little later; says how many it sent.

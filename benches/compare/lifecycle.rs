@@ -1,9 +1,13 @@
-//! Lifecycles a second: all there is of a source topic and its ACKs, read, tracked, settled and committed, against a bare
-//! reader of the same two topics.
+//! Lifecycles a second: messages and their ACKs read, tracked, settled and committed, against a bare reader of the same
+//! records. In two ways:
 //!
-//! Both are measured from the moment at which they know what to read: the bare reader from before its clients are made,
-//! Ackwarden from when the group's partitions are its own. It ends when the group's committed offsets are the ends of the
-//! source. (What Ackwarden does before, once in its life, takes seconds: the group, the births, the state topic.)
+//! - *live*: the coordinator follows its partitions, and is stopped (SIGSTOP, for less than its session) while the records
+//!   are written; then it goes on. It reads both topics at once.
+//! - *rebuild*: a fresh group and store, from the beginning of the log, measured from when the group's partitions are its
+//!   own. It reads the source to its end first, as a rebuild has to.
+//!
+//! All clients are connected when the clock starts. It ends when the group's committed offsets are the ends of the source,
+//! and besides when everything is settled.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,8 +19,9 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::arguments::{Arguments, Row};
 use super::procfs;
-use super::serve::{self, Serve};
+use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
+use super::support::process::Signal;
 use super::support::say_loudly;
 use super::table::Table;
 use super::workload::{self, SOURCE, Shape};
@@ -38,7 +43,7 @@ pub fn run(row: &Row, arguments: &Arguments) {
         serve_once(
             &kafka,
             shape,
-            "ackwarden",
+            "rebuild",
             serve::built(),
             command,
             &mut table,
@@ -58,21 +63,80 @@ pub fn run(row: &Row, arguments: &Arguments) {
             bare_reader::read_in_turn,
             &mut table,
         );
-        serve_once(&kafka, shape, "ackwarden", serve::built(), None, &mut table);
+        serve_once(&kafka, shape, "rebuild", serve::built(), None, &mut table);
         for other in &arguments.against {
             let name = other.file_name().and_then(|n| n.to_str()).expect("a name");
             serve_once(&kafka, shape, name, other, None, &mut table);
         }
     }
+    live(&kafka, shape, arguments, &mut table);
     table.write(&arguments.out);
     table.print(row);
+}
+
+/// Behind what is there already.
+fn live(kafka: &Kafka, shape: Shape, arguments: &Arguments, table: &mut Table) {
+    let brokers = kafka.brokers();
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            start: "now",
+            ..Setup::of(shape.ids)
+        },
+    );
+    serve.wait_ready();
+    let each = i64::try_from(shape.records).expect("a number") / i64::from(shape.partitions);
+    for round in 1..=arguments.rounds {
+        let first = each * i64::try_from(round).expect("a number");
+        serve.signal(Signal::Stop);
+        workload::write_more(&brokers, first, shape);
+        workload::write_acks(&brokers, first, shape);
+        bare_once(
+            kafka,
+            shape,
+            "bare-live",
+            |brokers, shape| bare_reader::read_both_from(brokers, first, first, shape),
+            table,
+        );
+        let committed = Committed::of(&brokers, &serve.group, shape);
+        assert!(!committed.is_all(), "nothing is to be done");
+        let before = (procfs::cpu_of(serve.pid()), procfs::cpu_of(kafka.pid()));
+        let start = clock::instant();
+        serve.signal(Signal::Cont);
+        let wanted = shape.records * round as u64;
+        let mut stats = serve.stats();
+        while stats["topics"][0]["acked"] != wanted || stats["outstanding"] != 0 {
+            assert!(start.elapsed() < DONE_WITHIN, "{stats}\n{}", serve.log());
+            std::thread::sleep(Duration::from_millis(20));
+            stats = serve.stats();
+        }
+        let settled = start.elapsed();
+        let cpu = procfs::cpu_of(serve.pid()) - before.0;
+        let broker_cpu = procfs::cpu_of(kafka.pid()) - before.1;
+        while !committed.is_all() {
+            assert!(start.elapsed() < DONE_WITHIN, "{stats}\n{}", serve.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = start.elapsed();
+        let more = [
+            ("cpu_us", per(cpu, shape.records)),
+            ("broker_cpu_us", per(broker_cpu, shape.records)),
+            (
+                "checkpoints",
+                stats["store"]["checkpoints"].as_f64().unwrap_or(-1.0),
+            ),
+        ];
+        table.add("settled-live", shape.records, settled, &more);
+        table.add("committed-live", shape.records, took, &more);
+    }
 }
 
 fn bare_once(
     kafka: &Kafka,
     shape: Shape,
     who: &str,
-    read: fn(&str, Shape) -> Duration,
+    read: impl Fn(&str, Shape) -> Duration,
     table: &mut Table,
 ) {
     let us = std::process::id();
@@ -101,7 +165,7 @@ fn serve_once(
     table: &mut Table,
 ) {
     let brokers = kafka.brokers();
-    let mut serve = Serve::start(binary, &brokers, shape.ids);
+    let mut serve = Serve::start(binary, &brokers, Setup::of(shape.ids));
     serve.wait_said("partitions are ours");
     let start = clock::instant();
     let cpu = procfs::cpu_of(serve.pid());
@@ -112,22 +176,26 @@ fn serve_once(
             .spawn()
             .expect("the command beside it")
     });
-    let settled = wait_settled(&serve, shape.records);
-    let settled_after = start.elapsed();
+    // Connected before anything is done, so that its own start is not measured.
     let committed = Committed::of(&brokers, &serve.group, shape);
     while !committed.is_all() {
         assert!(
             start.elapsed() < DONE_WITHIN,
-            "not committed; {}",
+            "not committed: {}\n{}",
+            serve.stats(),
             serve.log()
         );
         std::thread::sleep(Duration::from_millis(10));
     }
     let took = start.elapsed();
+    let settled = serve.stats();
     for (thread, spent) in procfs::cpu_by_thread(serve.pid()).iter().take(8) {
         say_loudly(&format!("    {thread}: {:.2} s", spent.as_secs_f64()));
     }
-    assert_eq!(settled["topics"][0]["tracked"], shape.records, "{settled}");
+    for what in ["tracked", "acked"] {
+        assert_eq!(settled["topics"][0][what], shape.records, "{settled}");
+    }
+    assert_eq!(settled["outstanding"], 0, "{settled}");
     table.add(
         who,
         shape.records,
@@ -141,12 +209,9 @@ fn serve_once(
                 "broker_cpu_us",
                 per(procfs::cpu_of(kafka.pid()) - broker_cpu, shape.records),
             ),
-            ("settled_s", settled_after.as_secs_f64()),
             (
                 "checkpoints",
-                serve.stats()["store"]["checkpoints"]
-                    .as_f64()
-                    .unwrap_or(-1.0),
+                settled["store"]["checkpoints"].as_f64().unwrap_or(-1.0),
             ),
             ("peak_mb", procfs::peak_memory_of(serve.pid()) as f64 / 1e6),
         ],
@@ -159,24 +224,6 @@ fn serve_once(
 /// CPU microseconds for each message.
 fn per(spent: Duration, records: u64) -> f64 {
     spent.as_secs_f64() * 1e6 / records as f64
-}
-
-/// Asks every 20 ms, which costs less than a thousandth of a core.
-fn wait_settled(serve: &Serve, records: u64) -> serde_json::Value {
-    let start = clock::instant();
-    loop {
-        let stats = serve.stats();
-        // The two are not counted at the same moment.
-        if stats["topics"][0]["acked"] == records && stats["outstanding"] == 0 {
-            return stats;
-        }
-        assert!(
-            start.elapsed() < DONE_WITHIN,
-            "not settled: {stats}\n{}",
-            serve.log()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// What the group has committed, and what it is to commit.

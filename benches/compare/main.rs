@@ -22,6 +22,7 @@ mod support;
 
 mod arguments;
 mod bare_reader;
+mod growing;
 mod idle;
 mod lateness;
 mod lifecycle;

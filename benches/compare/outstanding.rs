@@ -8,7 +8,7 @@ use ::ackwarden::clock;
 use super::arguments::Arguments;
 use super::bare_reader;
 use super::procfs;
-use super::serve::{self, Serve};
+use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
 use super::support::say_loudly;
 use super::table::{Table, quantile};
@@ -42,7 +42,14 @@ pub fn run(records: u64, arguments: &Arguments) {
     let mut table = Table::new("outstanding");
     bare_reader::read_source(&brokers, shape);
     let more = "[limits]\nmax_outstanding = 100_000_000\n";
-    let mut serve = Serve::configured(serve::built(), &brokers, shape.ids, more);
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            more,
+            ..Setup::of(shape.ids)
+        },
+    );
     for round in 0..arguments.rounds.min(3) {
         let took = bare_reader::read_source(&brokers, shape);
         table.add("bare-source", records, took, &[]);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ::ackwarden::clock;
 use serde_json::Value;
 
-use super::support::process::Guarded;
+use super::support::process::{Guarded, Signal};
 use super::support::{eventually, free_port, scratch_dir, tail, unique};
 use super::workload::{Ids, SOURCE};
 
@@ -32,21 +32,34 @@ pub fn built() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ackwarden"))
 }
 
+/// What of its configuration differs from row to row.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    pub ids: Ids,
+    pub start: &'a str,
+    pub timeout: &'a str,
+    /// More sections.
+    pub more: &'a str,
+}
+
+impl Setup<'_> {
+    /// Everything that is there, and nothing is due.
+    pub const fn of(ids: Ids) -> Self {
+        Self {
+            ids,
+            start: "earliest",
+            timeout: "1h",
+            more: "",
+        }
+    }
+}
+
 impl Serve {
-    pub fn start(binary: &Path, brokers: &str, ids: Ids) -> Self {
-        Self::configured(binary, brokers, ids, "")
-    }
-
-    /// With more sections.
-    pub fn configured(binary: &Path, brokers: &str, ids: Ids, more: &str) -> Self {
-        Self::with_timeout(binary, brokers, ids, more, "1h")
-    }
-
-    pub fn with_timeout(binary: &Path, brokers: &str, ids: Ids, more: &str, timeout: &str) -> Self {
+    pub fn start(binary: &Path, brokers: &str, setup: Setup<'_>) -> Self {
         let dir = scratch_dir("compare-serve");
         let (port, group) = (free_port(), unique("compare"));
-        let text = config(brokers, &group, port, ids, timeout);
-        fs::write(dir.join("ackwarden.toml"), format!("{text}{more}")).expect("the config");
+        let text = config(brokers, &group, port, setup);
+        fs::write(dir.join("ackwarden.toml"), text).expect("the config");
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
@@ -65,6 +78,11 @@ impl Serve {
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// SIGSTOP, and SIGCONT.
+    pub fn signal(&mut self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     pub fn kill9(&mut self) {
@@ -183,7 +201,13 @@ fn launch(binary: &Path, dir: &Path) -> Guarded {
     Guarded::spawn(&mut command, Some(dir))
 }
 
-fn config(brokers: &str, group: &str, port: u16, ids: Ids, timeout: &str) -> String {
+fn config(brokers: &str, group: &str, port: u16, setup: Setup<'_>) -> String {
+    let Setup {
+        ids,
+        start,
+        timeout,
+        more,
+    } = setup;
     let id = match ids {
         Ids::Positions => "[\"position\"]",
         Ids::Header => "[\"header:message-id\", \"position\"]",
@@ -192,6 +216,7 @@ fn config(brokers: &str, group: &str, port: u16, ids: Ids, timeout: &str) -> Str
         "[kafka]\nbrokers = {brokers:?}\ngroup_id = {group:?}\n\
          [store]\npath = \"store\"\n\
          [http]\nlisten = \"127.0.0.1:{port}\"\n\
-         [topics.{SOURCE:?}]\nstart = \"earliest\"\nid = {id}\ntimeout = {timeout:?}\ntimeout_max = \"2h\"\n"
+         [topics.{SOURCE:?}]\nstart = {start:?}\nid = {id}\ntimeout = {timeout:?}\ntimeout_max = \"2h\"\n\
+         {more}"
     )
 }

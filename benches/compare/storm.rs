@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 
 use super::arguments::Arguments;
 use super::procfs;
-use super::serve::{self, Serve};
+use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
 use super::support::say_loudly;
 use super::support::topics::{self, TopicSpec};
@@ -50,7 +50,14 @@ fn one(kafka: &Kafka, records: u64, table: &mut Table) {
     table.add("bare-producer", records, took, &[]);
 
     let more = "[defaults]\nretry_rate = 0\nbackoff = 100.0\n";
-    let mut serve = Serve::configured(serve::built(), &brokers, shape.ids, more);
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            more,
+            ..Setup::of(shape.ids)
+        },
+    );
     serve.wait_ready();
     assert_eq!(serve.stats()["outstanding"], records);
     let client: BaseConsumer = ClientConfig::new()

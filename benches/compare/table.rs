@@ -50,22 +50,28 @@ impl Table {
     }
 
     pub fn print(&self, row: &Row) {
-        let (bare, ours) = (self.median("bare"), self.median("ackwarden"));
-        let (bare_cpu, our_cpu) = (
-            self.median_of("bare", "cpu_us"),
-            self.median_of("ackwarden", "cpu_us"),
-        );
         println!(
-            "| row | records | bare reader /s | Ackwarden /s | ratio | to reach | CPU µs a lifecycle: reader, Ackwarden |"
+            "| row | records | who | /s | of the bare reader | to reach | CPU µs a lifecycle |"
         );
         println!("| --- | --- | --- | --- | --- | --- | --- |");
-        println!(
-            "| {} | {} | {bare:.0} | {ours:.0} | **{:.2}** | {} | {bare_cpu:.2}, {our_cpu:.2} |",
-            self.name,
-            row.shape.records,
-            ours / bare,
-            row.ratio_wanted
-        );
+        for (who, bare) in [
+            ("bare", "bare"),
+            ("bare-in-turn", "bare"),
+            ("rebuild", "bare"),
+            ("bare-live", "bare-live"),
+            ("settled-live", "bare-live"),
+            ("committed-live", "bare-live"),
+        ] {
+            let speed = self.median(who);
+            println!(
+                "| {} | {} | {who} | {speed:.0} | {:.2} | {} | {:.2} |",
+                self.name,
+                row.shape.records,
+                speed / self.median(bare),
+                row.ratio_wanted,
+                self.median_of(who, "cpu_us"),
+            );
+        }
     }
 
     /// Who, how much of what, in medians: for rows without a ratio.

@@ -36,10 +36,11 @@ pub struct Shape {
 /// The source topic of every row; its ACKs are on `orders-acks`.
 pub const SOURCE: &str = "orders";
 
-/// Offset `offset` of partition `partition`, for each record once.
-fn places(shape: Shape) -> impl Iterator<Item = (i32, i64)> {
+/// Offset `offset` of partition `partition`, for each record once; as many are in each partition already.
+fn places_from(first: i64, shape: Shape) -> impl Iterator<Item = (i32, i64)> {
     let partitions = u64::try_from(shape.partitions).expect("a number of partitions");
-    (0..shape.records).map(move |i| {
+    let first = u64::try_from(first).expect("an offset") * partitions;
+    (first..first + shape.records).map(move |i| {
         let partition = i32::try_from(i % partitions).expect("a partition");
         (partition, i64::try_from(i / partitions).expect("an offset"))
     })
@@ -55,16 +56,20 @@ pub fn create(brokers: &str, shape: Shape) {
 /// Creates both topics and fills them. Messages and their ACKs lie in the same order.
 pub fn write(brokers: &str, shape: Shape) {
     write_source(brokers, shape);
-    let producer = producer(brokers, shape.codec);
-    write_acks(&producer, shape);
+    write_acks(brokers, 0, shape);
 }
 
 /// Creates both topics and fills the source.
 pub fn write_source(brokers: &str, shape: Shape) {
     create(brokers, shape);
+    write_more(brokers, 0, shape);
+}
+
+/// Adds to the source, which has that many records in each partition.
+pub fn write_more(brokers: &str, first: i64, shape: Shape) {
     let producer = producer(brokers, shape.codec);
     let mut value = Vec::with_capacity(shape.value_bytes + 256);
-    for (partition, offset) in places(shape) {
+    for (partition, offset) in places_from(first, shape) {
         fill(&mut value, shape.value_bytes, partition, offset);
         let mut record = BaseRecord::<[u8], [u8]>::to(SOURCE)
             .partition(partition)
@@ -81,9 +86,11 @@ pub fn write_source(brokers: &str, shape: Shape) {
     flush(&producer);
 }
 
-fn write_acks(producer: &BaseProducer, shape: Shape) {
+/// The ACKs of the source's records from those offsets on.
+pub fn write_acks(brokers: &str, first: i64, shape: Shape) {
+    let producer = producer(brokers, shape.codec);
     let acks = acks_of(SOURCE);
-    for (partition, offset) in places(shape) {
+    for (partition, offset) in places_from(first, shape) {
         let key = match shape.ids {
             Ids::Positions => format!("{SOURCE}/{partition}/{offset}"),
             Ids::Header => id_of(partition, offset),
@@ -91,9 +98,9 @@ fn write_acks(producer: &BaseProducer, shape: Shape) {
         let record = BaseRecord::<[u8], [u8]>::to(&acks)
             .partition(partition)
             .key(key.as_bytes());
-        send(producer, record);
+        send(&producer, record);
     }
-    flush(producer);
+    flush(&producer);
 }
 
 /// Looks like a UUID, and differs in every part.

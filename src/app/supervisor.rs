@@ -125,18 +125,14 @@ impl Supervisor<'_> {
             ack_readers,
             rebuild_reader,
             asks,
-            fetcher: Fetcher::spawn(
-                &settings.reader("fetcher"),
-                trouble,
-                move |purpose, answer| {
-                    let result = match answer {
-                        FetchAnswer::Record(record) => Fetched::Record(record),
-                        FetchAnswer::Gone(why) => Fetched::Gone(why),
-                        FetchAnswer::Failed(why) => Fetched::Failed(why),
-                    };
-                    let _ = fetched.send(Input::Fetched { purpose, result });
-                },
-            )?,
+            fetcher: Fetcher::spawn(&settings.fetcher(), trouble, move |purpose, answer| {
+                let result = match answer {
+                    FetchAnswer::Record(record) => Fetched::Record(record),
+                    FetchAnswer::Gone(why) => Fetched::Gone(why),
+                    FetchAnswer::Failed(why) => Fetched::Failed(why),
+                };
+                let _ = fetched.send(Input::Fetched { purpose, result });
+            })?,
             publisher,
             member: Arc::clone(&self.member),
             topic_ids: Arc::clone(&self.ids),

@@ -7,6 +7,7 @@
 pub mod admin;
 mod complaint;
 pub mod fetch;
+mod learned;
 pub mod member;
 pub mod publisher;
 mod raw;
@@ -14,6 +15,8 @@ pub mod reader;
 pub mod readers;
 pub mod settings;
 pub mod trouble;
+
+pub use raw::keep_freed_memory;
 
 /// What went wrong with a client, in words for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

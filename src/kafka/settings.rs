@@ -84,7 +84,9 @@ impl ClientSettings {
             .set("fetch.queue.backoff.ms", "5")
             // What an idle reader costs, and for how long one that waits does not hear of a partition more.
             .set("fetch.wait.max.ms", "200")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("queued.max.messages.kbytes", "65536")
+            // 100,000 by default: what waits that long is out of the processor's caches when it is worked on.
+            .set("queued.min.messages", "30000");
         for (key, value) in &self.config.consumer {
             if key != "session.timeout.ms" {
                 c.set(key, value);
@@ -112,6 +114,19 @@ impl ClientSettings {
         let mut c = self.consumer(role);
         // librdkafka wants one; it is never joined.
         c.set("group.id", format!("{}-{role}", self.config.group_id));
+        c
+    }
+
+    /// Of single records. Each question waits for the one before, and that one until something new is in a log that nobody
+    /// asks about any more, if it may: hence not for long. It fetches nothing while nothing is wanted.
+    #[must_use]
+    pub fn fetcher(&self) -> ClientConfig {
+        let mut c = self.reader("fetcher");
+        if !self.config.consumer.contains_key("fetch.wait.max.ms")
+            && !self.config.properties.contains_key("fetch.wait.max.ms")
+        {
+            c.set("fetch.wait.max.ms", "5");
+        }
         c
     }
 

@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{DONE_WITHIN, Done, PARTITIONS, Stopwatch, send_all};
-use crate::serve::{self, Serve};
+use crate::serve::{self, Serve, Setup};
 use crate::support::kafka::Kafka;
 use crate::support::topics::{self, TopicSpec, acks_of};
 use crate::support::unique;
@@ -30,7 +30,14 @@ pub fn run(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
         topics::create(&brokers, &TopicSpec::new(name, PARTITIONS));
     }
     let more = format!("[topics.{topic:?}]\nstart = \"earliest\"\ntimeout = \"10m\"\n");
-    let mut serve = Serve::configured(serve::built(), &brokers, Ids::Positions, &more);
+    let mut serve = Serve::start(
+        serve::built(),
+        &brokers,
+        Setup {
+            more: &more,
+            ..Setup::of(Ids::Positions)
+        },
+    );
     serve.wait_ready();
     let watch = Stopwatch::start(&[kafka.pid(), serve.pid()]);
     std::thread::scope(|scope| {
