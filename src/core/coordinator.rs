@@ -5,6 +5,7 @@
 //! barrier, the limit on what is outstanding) is kept here; the rest is the topics' own.
 
 use super::ack_topic::AckTopic;
+use super::ahead::TOGETHER;
 use super::effect::Effect;
 use super::event::{AckBatch, Event, SourceBatch};
 use super::guards::Guard;
@@ -259,6 +260,7 @@ impl Coordinator {
         }
         let (topics, mut cx) = self.context(now, effects);
         let mut rest = &batch.records[..];
+        let mut ahead = 0;
         while let Some(record) = rest.first() {
             let run = plain_run(rest);
             if let AckTarget::Position {
@@ -272,7 +274,6 @@ impl Coordinator {
                 rest = &rest[run..];
                 continue;
             }
-            rest = &rest[1..];
             let ix = match &record.target {
                 AckTarget::Position { topic, .. } | AckTarget::Id { topic, .. } => Some(*topic),
                 // Shown with the first topic that the ACK topic serves.
@@ -282,8 +283,14 @@ impl Coordinator {
                     .map(|t| t.ix),
             };
             if let Some(topic) = ix.and_then(|ix| topics.get_mut(usize::from(ix.0))) {
+                if ahead == 0 {
+                    ahead = TOGETHER.min(rest.len());
+                    topic.look_ahead_of_acks(&rest[..ahead]);
+                }
+                ahead -= 1;
                 topic.apply_ack(record, &mut cx);
             }
+            rest = &rest[1..];
         }
         for topic in self
             .topics

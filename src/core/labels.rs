@@ -139,6 +139,14 @@ impl Labels {
         }
     }
 
+    /// Some message with that hash, whether or not it carries the id: to have it at hand.
+    pub fn first(&self, hash: u64) -> Option<LogPosition> {
+        let table = self.shards.get(Self::shard(hash))?;
+        let hash = hash as u32;
+        let found = table.find(Entry::spread(hash), |e| e.hash == hash)?;
+        Self::position(&self.lanes, found)
+    }
+
     /// The outstanding messages with that id.
     pub fn find(&self, hash: u64, carries: impl Fn(LogPosition) -> bool) -> Carriers {
         let Some(table) = self.shards.get(Self::shard(hash)) else {

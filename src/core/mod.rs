@@ -8,6 +8,7 @@
 //! Dependency direction (held by a test): nothing in here sees serde, rdkafka, sled, tokio or axum.
 
 mod ack_topic;
+mod ahead;
 mod bits;
 mod block_ids;
 mod block_image;

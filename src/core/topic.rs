@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 
+use super::ahead::TOGETHER;
 use super::briefs::Brief;
 use super::detail::{Delivery, Detail, Pending, Phase};
 use super::early::EarlyById;
@@ -164,10 +165,16 @@ impl Topic {
     /// Records of one partition, in order.
     pub fn on_sources(&mut self, records: &[SourceRecord], cx: &mut Cx<'_>) {
         let mut rest = records;
+        let mut ahead = 0;
         while let Some(first) = rest.first() {
             let plain = self.on_plain_sources(first.partition, rest, cx);
             rest = &rest[plain..];
             if let Some((record, behind)) = rest.split_first() {
+                if ahead == 0 {
+                    ahead = TOGETHER.min(rest.len());
+                    self.look_ahead_of_sources(&rest[..ahead]);
+                }
+                ahead -= 1;
                 self.on_source(record, cx);
                 rest = behind;
             }
