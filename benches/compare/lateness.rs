@@ -34,13 +34,13 @@ const LOST_ONE_IN: u64 = 2_000;
 
 pub fn run(per_second: u64, arguments: &Arguments) {
     let mut table = Table::new("lateness");
-    let mut each = String::from("round\tlate_ms\n");
+    let mut each = String::from("round\tsent_after_ms\tlate_ms\n");
     for round in 0..arguments.rounds.min(3) {
         let Some(kafka) = Kafka::start(KafkaOptions::default().measured()) else {
             return;
         };
-        for late in one(&kafka, per_second, &mut table) {
-            each.push_str(&format!("{round}\t{}\n", late.as_millis()));
+        for (after_ms, late) in one(&kafka, per_second, &mut table) {
+            each.push_str(&format!("{round}\t{after_ms}\t{}\n", late.as_millis()));
         }
     }
     table.write(&arguments.out);
@@ -49,8 +49,8 @@ pub fn run(per_second: u64, arguments: &Arguments) {
     table.print_all();
 }
 
-/// How late each copy was, the first ones aside.
-fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<Duration> {
+/// When each original was sent (ms), and how late its copy was; the first ones aside.
+fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<(i64, Duration)> {
     let brokers = kafka.brokers();
     let shape = Shape {
         records: 0,
@@ -77,7 +77,7 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<Duration> {
     let (cold, warm): (Vec<_>, Vec<_>) = copies
         .into_iter()
         .partition(|(origin, _)| *origin < first + COLD_MS);
-    let mut late: Vec<Duration> = warm.into_iter().map(|(_, late)| late).collect();
+    let mut late: Vec<Duration> = warm.iter().map(|(_, late)| *late).collect();
     let cold_max = cold
         .into_iter()
         .map(|(_, late)| late)
@@ -97,7 +97,12 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<Duration> {
             ("first_3_s_max_ms", ms(cold_max)),
         ],
     );
-    late
+    let after = warm
+        .into_iter()
+        .map(|(origin, late)| (origin - first, late));
+    let mut after: Vec<_> = after.collect();
+    after.sort_unstable();
+    after
 }
 
 /// Sends for a while, and acknowledges a little later; says how many it sent.
@@ -107,6 +112,14 @@ fn drive(brokers: &str, shape: Shape, per_second: u64) -> (u64, Duration) {
     let mut value = Vec::new();
     let mut waiting: VecDeque<std::ops::Range<u64>> = VecDeque::new();
     let place = |i: u64| (i32::try_from(i % 4).expect("a partition"), i / 4);
+    let acknowledge = |numbers: &mut dyn Iterator<Item = u64>| {
+        for i in numbers.filter(|i| i % LOST_ONE_IN != 0) {
+            let (partition, offset) = place(i);
+            let key = format!("{SOURCE}/{partition}/{offset}");
+            let record = BaseRecord::<[u8], [u8]>::to(&acks);
+            workload::send(&producer, record.partition(partition).key(key.as_bytes()));
+        }
+    };
     let start = clock::instant();
     let mut sent = 0;
     while start.elapsed() < LASTS {
@@ -120,25 +133,19 @@ fn drive(brokers: &str, shape: Shape, per_second: u64) -> (u64, Duration) {
         waiting.push_back(sent..due);
         sent = due;
         if waiting.len() > ACKED_AFTER {
-            for i in waiting.pop_front().into_iter().flatten() {
-                if i % LOST_ONE_IN == 0 {
-                    continue;
-                }
-                let (partition, offset) = place(i);
-                let key = format!("{SOURCE}/{partition}/{offset}");
-                let record = BaseRecord::<[u8], [u8]>::to(&acks);
-                workload::send(&producer, record.partition(partition).key(key.as_bytes()));
-            }
+            acknowledge(&mut waiting.pop_front().into_iter().flatten());
         }
         producer.poll(Duration::ZERO);
         std::thread::sleep(TICK);
     }
     let took = start.elapsed();
+    // Else these, too, come due, all at once.
+    acknowledge(&mut waiting.into_iter().flatten());
     producer.flush(Duration::from_secs(60)).expect("flushed");
     (sent, took)
 }
 
-/// When the original of each copy was appended, and how late the copy is. The last messages have no ACKs at all: what is wanted comes before those.
+/// When the original of each copy was appended, and how late the copy is.
 fn read_copies(brokers: &str, shape: Shape, wanted: u64) -> Vec<(i64, Duration)> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)

@@ -356,10 +356,12 @@ impl<'a> View<'a> {
     pub fn next_first(self, from: u16) -> Option<(u16, Slot)> {
         match self {
             Self::Dense(dense) => {
-                let mut at = dense.live.next(from)?;
-                while dense.anchors.has(at) {
-                    at = dense.live.next(at + 1)?;
-                }
+                let at = match dense.live.next(from)? {
+                    anchor if dense.anchors.has(anchor) => {
+                        dense.live.without(&dense.anchors).next(anchor)?
+                    }
+                    first => first,
+                };
                 Some((at, dense.slot(at)))
             }
             Self::Packed(slots) => {

@@ -18,7 +18,7 @@ use super::view::State;
 
 /// Retries and dead letters of one topic under way at once: enough to keep the producer busy, few enough that an ACK
 /// that comes meanwhile still stops most of them.
-pub(super) const IN_FLIGHT_MAX: usize = 2_000;
+pub(super) const IN_FLIGHT_MAX: usize = 10_000;
 /// And their bytes, as far as known from the entries.
 pub(super) const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// An ambiguous copy is published again after this, if it was not read back by then.

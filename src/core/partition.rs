@@ -208,6 +208,7 @@ impl Partition {
         let mut index = 0;
         while index < self.spans.len() {
             let end = self.spans.get(index + 1).map_or(i64::MAX, |s| s.from);
+            let is_last = index + 1 == self.spans.len();
             let span = &mut self.spans[index];
             match self.slots.next_first(span.cursor.max(span.from), end) {
                 Some((offset, slot)) => {
@@ -220,8 +221,9 @@ impl Partition {
                     }
                     index += 1;
                 }
-                // The last one is open: what comes next belongs to it.
-                None if index + 1 == self.spans.len() => {
+                // The last one is open: what comes next belongs to it, and is put behind what was looked through.
+                None if is_last => {
+                    span.cursor = span.cursor.max(self.applied);
                     index += 1;
                 }
                 None => {

@@ -117,15 +117,23 @@ impl ClientSettings {
         c
     }
 
-    /// Of single records. Each question waits for the one before, and that one until something new is in a log that nobody
-    /// asks about any more, if it may: hence not for long. It fetches nothing while nothing is wanted.
+    /// Of single records. It fetches nothing while nothing is wanted, so that it need not spare the broker: what it waits
+    /// for longest is the answer to the question before, which is of no use any more.
     #[must_use]
     pub fn fetcher(&self) -> ClientConfig {
         let mut c = self.reader("fetcher");
-        if !self.config.consumer.contains_key("fetch.wait.max.ms")
-            && !self.config.properties.contains_key("fetch.wait.max.ms")
-        {
-            c.set("fetch.wait.max.ms", "5");
+        let ours = [
+            ("fetch.wait.max.ms", "5"),
+            // 1 MB by default, thousands of records for the one that is wanted. At least one always comes, however large.
+            ("fetch.message.max.bytes", "65536"),
+            // What is read ahead and not wanted is thrown away.
+            ("queued.min.messages", "1000"),
+        ];
+        for (key, value) in ours {
+            if !self.config.consumer.contains_key(key) && !self.config.properties.contains_key(key)
+            {
+                c.set(key, value);
+            }
         }
         c
     }
