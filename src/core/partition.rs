@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::detail::{Detail, Phase};
 use super::early::EarlyByOffset;
 use super::guards::Guard;
+use super::low_water::offset_in;
 use super::offset_hash::ByOffset;
 use super::pins::{IN_FLIGHT, Pins};
 use super::slots::{Mark, Slot, Slots, split};
@@ -170,6 +171,13 @@ impl Partition {
     pub fn low(&self) -> i64 {
         let first = self.slots.first().map(|(offset, _)| offset);
         first.unwrap_or(self.applied).min(self.applied)
+    }
+
+    /// ACKs that the checkpoint had applied are read again, too, from E on.
+    pub fn hear_again(&mut self) {
+        for (n, from) in &mut self.replay_from {
+            *from = (*from).min(offset_in(&self.base.1, *n));
+        }
     }
 
     /// The position moved on; blocks that it left may go.

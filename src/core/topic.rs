@@ -457,7 +457,9 @@ impl Topic {
         if mark.origin >= p.start && !p.was_lost(mark.origin) {
             return false;
         }
-        // The original lies below the low-water mark, or is lost: the copy carries everything.
+        // The original lies below the low-water mark, or is lost: the copy carries everything. But for what was said of it
+        // before the checkpoint was taken, which did not know of this copy: it may have landed only since.
+        p.hear_again();
         let slot = Slot {
             mark: Mark::Anchor,
             seen_ms: cx.mono,

@@ -54,8 +54,10 @@ fn what_was_found_once_stays_found() {
     // a loss of its own ACKs (908 635); and where its source had lost its beginning in the middle of the rebuild
     // (6 079 309). An ACK that a compacted record seemed settled by was of a transaction that
     // aborted, and a judge had not heard (527 660). A copy of a life before landed while its partition was given up, and who
-    // had not heard of that took it for a message of its own, as it must: a judge thought that nobody would (895 480).
-    for seed in [379_258, 527_660, 895_480, 908_635, 6_079_309] {
+    // had not heard of that took it for a message of its own, as it must: a judge thought that nobody would (895 480). One that
+    // landed after its original was settled was tracked when the partition came back with a checkpoint, which had heard the
+    // ACK and did not know of the copy (8 345 800).
+    for seed in [379_258, 527_660, 895_480, 908_635, 6_079_309, 8_345_800] {
         judged(seed, World::new(seed));
     }
 }
