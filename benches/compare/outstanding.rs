@@ -41,23 +41,17 @@ pub fn run(records: u64, arguments: &Arguments) {
     workload::write_source(&brokers, shape);
     let mut table = Table::new("outstanding");
     bare_reader::read_source(&brokers, shape);
-    let more = "[limits]\nmax_outstanding = 100_000_000\n";
-    let mut serve = Serve::start(
-        serve::built(),
-        &brokers,
-        Setup {
-            more,
-            ..Setup::of(shape.ids)
-        },
-    );
-    for round in 0..arguments.rounds.min(3) {
+    let setup = Setup {
+        more: "[limits]\nmax_outstanding = 100_000_000\n",
+        ..Setup::of(shape.ids)
+    };
+    let mut last = None;
+    for _ in 0..arguments.rounds.min(3) {
         let took = bare_reader::read_source(&brokers, shape);
         table.add("bare-source", records, took, &[]);
-        if round > 0 {
-            serve.kill9();
-            serve.delete_store();
-            serve.start_again();
-        }
+        // A group and a store of its own: it has no former owner to wait for.
+        drop(last.take());
+        let mut serve = Serve::start(serve::built(), &brokers, setup);
         serve.wait_said("partitions are ours");
         let start = clock::instant();
         let before = procfs::memory_of(serve.pid());
@@ -71,7 +65,9 @@ pub fn run(records: u64, arguments: &Arguments) {
             took,
             &[("bytes_each", grown as f64 / records as f64)],
         );
+        last = Some(serve);
     }
+    let mut serve = last.expect("a round");
     pages(&serve, &mut table);
     // Until a checkpoint holds everything.
     serve.wait_checkpoints(3);

@@ -100,10 +100,6 @@ impl Serve {
         self.process = launch(&self.binary, &self.dir);
     }
 
-    pub fn delete_store(&self) {
-        fs::remove_dir_all(self.dir.join("store")).expect("the store");
-    }
-
     /// Waits until its log has those words.
     pub fn wait_said(&mut self, words: &str) {
         eventually(words, READY_WITHIN, || {

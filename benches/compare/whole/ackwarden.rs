@@ -72,6 +72,8 @@ fn work(brokers: &str, topic: &str, records: u64) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("group.id", unique("whole-service-b"))
+        // What becomes of commits would come through the queue that is read in batches, which takes messages alone.
+        .set("enable.auto.commit", "false")
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.wait.max.ms", "100")
         .set("log_level", "3")
