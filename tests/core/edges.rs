@@ -268,3 +268,27 @@ fn acks_that_come_while_a_rebuild_stands_still_do_not_settle_before_the_copies_a
     it.pass(&logs, 5_000);
     assert!(it.published.is_empty(), "{:?}", it.published);
 }
+
+#[test]
+fn a_copy_that_landed_after_its_original_was_settled_and_forgotten_is_settled_by_the_same_ack() {
+    let mut logs = Logs::new();
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    let m = logs.send();
+    logs.send();
+    it.pass(&logs, 100);
+    it.checkpoint();
+    // Its copy was submitted, and is not in the log yet when the process ends.
+    it.pass(&logs, 1_500);
+    assert!(it.published.iter().any(|p| p.msg.origin == m));
+    let late = it.published.pop_front().expect("the copy");
+    it.crash_with_store(&logs);
+    logs.ack(m);
+    it.pass(&logs, 500);
+    it.checkpoint();
+    assert_eq!((it.outstanding(), it.low()), (1, 1));
+    it.published.push_front(late);
+    it.lands(&mut logs);
+    it.crash_with_store(&logs);
+    it.pass(&logs, 500);
+    assert_eq!((it.outstanding(), it.low()), (1, 1));
+}

@@ -149,7 +149,7 @@ fn a_partition_that_appears_later_is_followed_from_its_first_record_and_nothing_
     let (acked, open) = (logs.send(), logs.send());
     logs.ack(acked);
     it.pass(&logs, 100);
-    it.assign(&logs, LOG_START, None, true);
+    it.assign(&logs, LOG_START, None, true, None);
     it.pass(&logs, 2_000);
     let origins: Vec<i64> = it.published.iter().map(|p| p.msg.origin).collect();
     assert_eq!(origins, [open]);

@@ -5,6 +5,7 @@
 mod driver;
 mod edges;
 mod interleavings;
+mod kept;
 mod pages;
 mod scene;
 mod times;

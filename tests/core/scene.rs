@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use ackwarden::core::effect::Headers;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
+use ackwarden::core::image::PartitionImage;
 use ackwarden::core::types::{LOG_START, Lane};
 use ackwarden::core::view::{FrozenWhy, Lookup, OperatorAction, State};
 use ackwarden::core::{
@@ -15,6 +16,7 @@ use ackwarden::core::{
 };
 
 use crate::driver::{T, at};
+use crate::kept::Kept;
 
 const A: AckIx = AckIx(0);
 const PAYLOAD: u64 = 7;
@@ -95,6 +97,7 @@ pub struct Member {
     pub now_ms: u64,
     /// What survives it.
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
+    store: Kept,
     source_at: Option<i64>,
     paused: bool,
     acks_at: Vec<(i32, i64)>,
@@ -116,6 +119,7 @@ impl Member {
             max_outstanding,
             now_ms: 1,
             committed: None,
+            store: Kept::default(),
             source_at: None,
             paused: false,
             acks_at: Vec::new(),
@@ -125,7 +129,7 @@ impl Member {
             dead_letters: Vec::new(),
             outstanding_max: 0,
         };
-        member.assign(logs, 0, Some(vec![(0, 0)]), false);
+        member.assign(logs, 0, Some(vec![(0, 0)]), false, None);
         member
     }
 
@@ -135,7 +139,26 @@ impl Member {
         self.crash_to(logs, low, Some(acks));
     }
 
+    /// What it knows is in its store.
+    pub fn checkpoint(&mut self) {
+        let now = self.now();
+        self.store.checkpoint(&mut self.core, now);
+    }
+
+    /// The process is killed, and comes back a moment later with its store.
+    pub fn crash_with_store(&mut self, logs: &Logs) {
+        let (low, acks) = self.committed.clone().unwrap_or((0, vec![(0, 0)]));
+        self.end_process();
+        let image = Some(Box::new(self.store.0.clone()));
+        self.assign(logs, low, Some(acks), false, image);
+    }
+
     pub fn crash_to(&mut self, logs: &Logs, low: i64, acks: Option<Vec<(i32, i64)>>) {
+        self.end_process();
+        self.assign(logs, low, acks, false, None);
+    }
+
+    fn end_process(&mut self) {
         self.core = coordinator(&self.policy, self.max_outstanding);
         self.published.clear();
         self.source_at = None;
@@ -143,7 +166,6 @@ impl Member {
         self.paused = false;
         self.generation = 0;
         self.now_ms += 10;
-        self.assign(logs, low, acks, false);
     }
 
     /// The ACK reader is told that what it was to read next is gone, by the newest order to read, or one of before.
@@ -158,7 +180,14 @@ impl Member {
         self.handle(logs, event);
     }
 
-    pub fn assign(&mut self, logs: &Logs, low: i64, acks: Option<Vec<(i32, i64)>>, appeared: bool) {
+    pub fn assign(
+        &mut self,
+        logs: &Logs,
+        low: i64,
+        acks: Option<Vec<(i32, i64)>>,
+        appeared: bool,
+        image: Option<Box<PartitionImage>>,
+    ) {
         let assignment = Assignment {
             topic: T,
             partition: 0,
@@ -170,7 +199,7 @@ impl Member {
             appeared,
             former_owner_until_ms: 0,
             recreated: None,
-            image: None,
+            image,
         };
         self.handle(logs, Event::Assigned(vec![assignment]));
     }

@@ -1,44 +1,11 @@
 //! Restarts from a checkpoint, and wall clocks that are set: a retry is neither forgotten for it, nor sent in vain.
 
 use ackwarden::core::Policy;
-use ackwarden::core::image::{PartitionChange, PartitionImage};
 
 use crate::driver::{Driver, policy};
+use crate::kept::Kept;
 
 const HOUR_MS: i64 = 3_600_000;
-
-/// A store that keeps what it is given.
-#[derive(Default)]
-struct Kept(PartitionImage);
-
-impl Kept {
-    fn checkpoint(&mut self, d: &mut Driver) {
-        let now = d.now();
-        for (_, _, change) in d.core.take_checkpoint(now) {
-            self.keep(change);
-        }
-    }
-
-    fn keep(&mut self, change: PartitionChange) {
-        if change.replace {
-            self.0 = PartitionImage::default();
-        }
-        self.0.header = change.header;
-        for block in change.blocks {
-            self.0.blocks.retain(|b| b.base != block.base);
-            self.0.blocks.push(block);
-        }
-        self.0.blocks.retain(|b| !b.entries.is_empty());
-        self.0.blocks.sort_by_key(|b| b.base);
-        let gone = |origin: i64| {
-            let replaced = change.details.iter().any(|d| d.origin == origin);
-            replaced || change.details_gone.contains(&origin)
-        };
-        self.0.details.retain(|d| !gone(d.origin));
-        self.0.details.extend(change.details);
-        self.0.details.sort_by_key(|d| d.origin);
-    }
-}
 
 /// Killed, and back at once with its store.
 fn restart(before: Driver, policy: &Policy, kept: &Kept) -> Driver {
@@ -51,6 +18,11 @@ fn restart(before: Driver, policy: &Policy, kept: &Kept) -> Driver {
     let low = before.committed.map_or(0, |(low, _)| low);
     d.assign_with(low, 0, Some(kept.0.clone()));
     d
+}
+
+fn checkpoint(kept: &mut Kept, d: &mut Driver) {
+    let now = d.now();
+    kept.checkpoint(&mut d.core, now);
 }
 
 /// Its second delivery was just read.
@@ -74,7 +46,7 @@ fn a_crash_loop_postpones_no_retry() {
     while d.published.is_empty() {
         // Half a second of it is the assignment.
         d.pass(300);
-        kept.checkpoint(&mut d);
+        checkpoint(&mut kept, &mut d);
         d = restart(d, &policy, &kept);
         let waited = d.now_ms - began;
         assert!(waited < 7_000, "not sent again after {waited} ms");
@@ -93,10 +65,10 @@ fn a_wall_clock_that_is_set_while_it_runs_makes_nothing_due_at_the_next_start() 
     let mut kept = Kept::default();
     for set_ms in [HOUR_MS, -HOUR_MS, HOUR_MS] {
         d.pass(1_000);
-        kept.checkpoint(&mut d);
+        checkpoint(&mut kept, &mut d);
         d.wall_set_ms += set_ms;
         d.pass(1_000);
-        kept.checkpoint(&mut d);
+        checkpoint(&mut kept, &mut d);
         d = restart(d, &policy, &kept);
         d.pass(3_000);
         assert!(d.published.is_empty(), "{:?}", d.published);
@@ -116,7 +88,7 @@ fn a_wall_clock_that_was_set_back_meanwhile_postpones_a_retry_by_no_more_than_on
     };
     let mut d = retried_once(&policy);
     let mut kept = Kept::default();
-    kept.checkpoint(&mut d);
+    checkpoint(&mut kept, &mut d);
     d.wall_set_ms -= HOUR_MS;
     d = restart(d, &policy, &kept);
     d.pass(8_000);
