@@ -16,7 +16,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -166,7 +166,12 @@ fn consumer(args: &ServiceBArgs) -> Result<BaseConsumer, DemoError> {
     match args.assign {
         None => consumer.subscribe(&[&args.topic]),
         Some(partitions) => {
-            let list = committed(&consumer, &args.topic, partitions)?;
+            let mut list = TopicPartitionList::new();
+            for partition in 0..partitions {
+                list.add_partition_offset(&args.topic, partition, Offset::Stored)
+                    .map_err(DemoError::kafka("service B cannot be assigned"))?;
+            }
+            wait_for_offsets(&consumer, &list)?;
             consumer.assign(&list)
         }
     }
@@ -174,22 +179,17 @@ fn consumer(args: &ServiceBArgs) -> Result<BaseConsumer, DemoError> {
     Ok(consumer)
 }
 
-/// Where the group's offsets stand, or the beginning.
+/// Waits until the group's coordinator tells its offsets.
 ///
-/// Asked here, and not left to `assign` with stored offsets: where the group's coordinator has just started, its answer to
-/// librdkafka's one question is an error, and librdkafka neither asks again nor begins to read
-/// (<https://github.com/confluentinc/librdkafka/issues/5586>).
-fn committed(
-    consumer: &BaseConsumer,
-    topic: &str,
-    partitions: i32,
-) -> Result<TopicPartitionList, DemoError> {
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition_range(topic, 0, partitions - 1);
+/// Where it has just started, its answer is an error, and librdkafka, which `assign` with stored offsets has ask once,
+/// neither asks again nor begins to read (<https://github.com/confluentinc/librdkafka/issues/5586>).
+fn wait_for_offsets(consumer: &BaseConsumer, asked: &TopicPartitionList) -> Result<(), DemoError> {
     let until = clock::instant() + COMMITTED_MAX;
     loop {
-        match from_committed(consumer, asked.clone()) {
-            Ok(found) => return Ok(found),
+        let answer = consumer.committed_offsets(asked.clone(), COMMITTED_WAIT);
+        let told = answer.and_then(|found| found.elements().iter().try_for_each(|p| p.error()));
+        match told {
+            Ok(()) => return Ok(()),
             Err(error) if clock::instant() > until => {
                 return Err(DemoError::kafka(
                     "service B does not learn its group's offsets",
@@ -201,20 +201,6 @@ fn committed(
             }
         }
     }
-}
-
-fn from_committed(
-    consumer: &BaseConsumer,
-    asked: TopicPartitionList,
-) -> KafkaResult<TopicPartitionList> {
-    let found = consumer.committed_offsets(asked, COMMITTED_WAIT)?;
-    for mut partition in found.elements() {
-        partition.error()?;
-        if partition.offset() == Offset::Invalid {
-            partition.set_offset(Offset::Beginning)?;
-        }
-    }
-    Ok(found)
 }
 
 fn pull(consumer: &BaseConsumer, args: &ServiceBArgs) -> Result<Vec<OwnedMessage>, DemoError> {

@@ -13,7 +13,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
-use super::learned::LearnedTopics;
 use super::raw::{BatchQueue, Item};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
@@ -94,7 +93,6 @@ fn run<T>(
     answers: &impl Fn(T, FetchAnswer),
 ) {
     let mut queue = BatchQueue::new(consumer, BATCH_MAX);
-    let mut learned = LearnedTopics::default();
     let mut wanted: BTreeMap<(String, i32), Wanted<T>> = BTreeMap::new();
     loop {
         match requests.recv_timeout(Duration::from_millis(200)) {
@@ -109,7 +107,6 @@ fn run<T>(
             want(&mut wanted, request);
         }
         while let Some(((topic, partition), offsets)) = wanted.pop_first() {
-            learned.learn(consumer, &topic);
             let queue = &mut queue;
             fetch_partition(
                 consumer, context, queue, &topic, partition, offsets, answers,

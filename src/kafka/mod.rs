@@ -7,7 +7,6 @@
 pub mod admin;
 mod complaint;
 pub mod fetch;
-mod learned;
 pub mod member;
 pub mod publisher;
 mod raw;

@@ -20,7 +20,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
-use super::learned::LearnedTopics;
 use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
@@ -102,7 +101,6 @@ impl Reader {
                     consumer,
                     places: HashMap::new(),
                     generations: HashMap::new(),
-                    learned: LearnedTopics::default(),
                     context,
                 }
                 .run(sink, &received);
@@ -157,7 +155,6 @@ struct Reading {
     consumer: BaseConsumer<Context>,
     places: HashMap<(String, i32), Place>,
     generations: HashMap<String, u64>,
-    learned: LearnedTopics,
     context: Context,
 }
 
@@ -255,7 +252,6 @@ impl Reading {
         if wanted.count() == 0 {
             return;
         }
-        self.learned.learn(&self.consumer, topic);
         if let Err(error) = self.consumer.incremental_assign(&wanted) {
             // All or nothing: nothing was assigned.
             for partition in partitions {
