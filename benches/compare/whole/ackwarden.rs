@@ -3,7 +3,6 @@
 #![allow(unsafe_code, reason = "librdkafka's batch call is C")]
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use crate::workload::{self, Codec, Ids};
 const BATCH: usize = 1_000;
 
 /// Settled when the coordinator counts it so.
-pub fn run(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
+pub fn run(kafka: &Kafka, records: u64) -> Option<Done> {
     let (brokers, topic) = (kafka.brokers(), unique("whole"));
     for name in [&topic, &acks_of(&topic)] {
         topics::create(&brokers, &TopicSpec::new(name, PARTITIONS));

@@ -9,7 +9,6 @@ mod ackwarden;
 mod client;
 mod others;
 
-use std::path::Path;
 use std::time::Duration;
 
 use ::ackwarden::clock;
@@ -35,7 +34,7 @@ const CONTESTANTS: [(&str, u64, Contestant); 4] = [
 ];
 
 /// Brings so many messages the whole way. `None`: what it needs is not there, and it was said.
-type Contestant = fn(&Kafka, u64, &Path) -> Option<Done>;
+type Contestant = fn(&Kafka, u64) -> Option<Done>;
 
 /// How long it took, and the CPU time of all processes.
 pub struct Done {
@@ -55,7 +54,7 @@ pub fn run(records: u64, arguments: &Arguments) {
     for round in 0..=arguments.rounds {
         for (who, share, bring) in CONTESTANTS {
             let records = records * share / 1_000;
-            let Some(done) = bring(&kafka, records, &arguments.out) else {
+            let Some(done) = bring(&kafka, records) else {
                 continue;
             };
             // The first compiles the code of the JVMs' hot paths.

@@ -59,7 +59,7 @@ fn java(libs: &Path, program: &str, arguments: &[&str]) -> Client {
 }
 
 /// Acknowledged explicitly, each message; settled when the broker has confirmed the acknowledgment.
-pub fn share_groups(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
+pub fn share_groups(kafka: &Kafka, records: u64) -> Option<Done> {
     let (brokers, topic, group) = (kafka.brokers(), unique("share"), unique("share-group"));
     topics::create(&brokers, &TopicSpec::new(&topic, PARTITIONS));
     let libs = kafka_libs().expect("Kafka's libraries");
@@ -80,7 +80,7 @@ pub fn share_groups(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
 }
 
 /// Its client and its tracker; settled when the last end marker is confirmed, whether or not the tracker has read it.
-pub fn kmq(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
+pub fn kmq(kafka: &Kafka, records: u64) -> Option<Done> {
     let libs = match kafka_fetch::libs(&KMQ) {
         Ok(libs) => libs,
         Err(why) => {
@@ -106,7 +106,7 @@ pub fn kmq(kafka: &Kafka, records: u64, _: &Path) -> Option<Done> {
 }
 
 /// A stream in files; Service A and B in Go. Settled when the stream's acknowledged floor is its end.
-pub fn jetstream(_: &Kafka, records: u64, _: &Path) -> Option<Done> {
+pub fn jetstream(_: &Kafka, records: u64) -> Option<Done> {
     let programs = match build_jetstream() {
         Ok(programs) => programs,
         Err(why) => {
