@@ -180,6 +180,13 @@ fn dead_letters_that_were_not_promised_and_promises_not_kept_are_found() {
     // Acknowledged when it was under way.
     let crossed = [&fine_acks[..], &[ack("t/0/1", 1_900)]].concat();
     assert_eq!(judged(&crossed, &fine_dead, &[]), tally(0, 1));
+    // Acknowledged when something was harmed: whether the dead letter was written was never known.
+    let crossed_alone = [&fine_acks[1..], &[ack("t/0/1", 1_900)]].concat();
+    let at_it = [Window {
+        from_ms: 2_000,
+        to_ms: 2_100,
+    }];
+    assert_eq!(judged(&crossed_alone, &fine_dead, &at_it), tally(0, 1));
     // Twice, and something was harmed between the two.
     let twice = [dead(0, 2, 2_200), dead(0, 2, 9_000)];
     let harmed = [Window {
@@ -198,6 +205,7 @@ fn dead_letters_that_were_not_promised_and_promises_not_kept_are_found() {
     wrong(&fine_acks, &[], "without a dead letter");
     wrong(&fine_acks[..1], &fine_dead, "t/0/2: neither");
     wrong(&fine_acks[1..], &fine_dead, "no settlement");
+    wrong(&crossed_alone, &fine_dead, "no settlement");
     wrong(&fine_acks, &[dead(0, 1, 2_200)], "of attempt Some(1)");
     wrong(&fine_acks, &[dead(0, 2, 2_000)], "900 ms after");
     let settled_first = [settlement(1, 2_100), ack("t/0/2", 300)];

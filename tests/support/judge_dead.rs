@@ -34,8 +34,9 @@ pub struct Tally {
 
 /// Each message is acknowledged or dead-lettered; `never_acknowledged` (positions of originals) are dead-lettered. A dead
 /// letter comes behind the last attempt's timeout, and not of what had been acknowledged by then; behind it comes its
-/// settlement, and no copy behind that. Where there is a second dead letter or settlement, something was harmed between
-/// the two, or shortly before.
+/// settlement, and no copy behind that. Only of what was acknowledged after all may the settlement be missing, where
+/// something was harmed when the dead letter was written: its report may never have come. Where there is a second dead
+/// letter or settlement, something was harmed between the two, or shortly before.
 pub fn dead_lettered_as_promised(
     (source, acks, dead_letters): (&[SeenRecord], &[SeenRecord], &[SeenRecord]),
     promise: &Promise,
@@ -138,6 +139,7 @@ impl Court<'_> {
             }
         }
         match settlements.first() {
+            None if acked.is_some() && self.is_excused(first_dead, first_dead) => {}
             None => self.accuse(origin, "dead-lettered, and no settlement of it"),
             Some(first) => {
                 if first.timestamp_ms < first_dead.timestamp_ms - ROUNDING_MS {
@@ -217,7 +219,11 @@ impl Court<'_> {
 
     /// Whether something was harmed between the two, or so shortly before that it was still felt.
     fn is_excused(&self, from: &SeenRecord, to: &SeenRecord) -> bool {
-        let felt_from = from.timestamp_ms - self.promise.slack_ms;
+        let felt_ms = self
+            .promise
+            .slack_ms
+            .max(self.promise.standstills.settling_ms);
+        let felt_from = from.timestamp_ms - felt_ms;
         self.harmed
             .iter()
             .any(|w| w.touches(felt_from, to.timestamp_ms))
