@@ -30,7 +30,7 @@ use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
 use crate::ports::{ApiRequest, Refusal, Stats, Store, StoreError};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
-use crate::runtime::{INPUTS_MAX, Input, Names, TopicIds, refresh_counts};
+use crate::runtime::{Answer, INPUTS_MAX, Inbox, Input, Names, TopicIds, refresh_counts};
 
 /// The member's end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -282,12 +282,10 @@ fn run(
     let (inputs, received) = sync_channel(INPUTS_MAX);
     let counts = PartitionCounts::default();
     refresh_counts(&names, &admin, &counts);
+    let inbox = Inbox::new(inputs.clone());
     let reports = Arc::new({
-        let inputs = inputs.clone();
-        move |token, outcome| {
-            // The engine is gone: nobody waits for it any more.
-            let _ = inputs.send(Input::Reported { token, outcome });
-        }
+        let inbox = inbox.clone();
+        move |token, outcome| inbox.put([Answer::Reported { token, outcome }])
     });
     let publisher = Publisher::spawn(&settings.publisher(), trouble, Arc::clone(&counts), reports)?;
     // A topic that is not there is followed from its first record when it appears: this look is its first.
@@ -336,7 +334,7 @@ fn run(
         trouble: trouble.clone(),
         broker,
     };
-    let engine = supervisor.start_engine(store, to, publisher, counts, inputs.clone(), received)?;
+    let engine = supervisor.start_engine(store, to, publisher, counts, inbox, received)?;
     stop.set_engine(Some(inputs.clone()));
     let outcome = supervisor.supervise(&inputs, &engine);
     let _ = inputs.send(Input::Stop);

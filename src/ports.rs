@@ -80,6 +80,19 @@ pub struct OwnedRecord {
     pub headers: Vec<OwnedHeader>,
 }
 
+/// A record to be produced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub topic: String,
+    /// `None`: `spread` modulo the topic's number of partitions, which the sender looks up.
+    pub partition: Option<i32>,
+    /// The source partition: dead letters go to partition p mod n, and so do verdicts.
+    pub spread: i32,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<OwnedHeader>,
+}
+
 // ---------------------------------------------------------------------------------------------- the store
 
 /// What changed since the last checkpoint, of all partitions; written all or nothing.

@@ -25,9 +25,9 @@ use crate::kafka::trouble::Trouble;
 use crate::ports::{Store, StoreError};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
-    AckSink, Checkpoints, Engine, EngineParts, Fetched, Images, Input, KafkaHands, KnownState,
-    Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks, keep_round,
-    take_over,
+    AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input, KafkaHands,
+    KnownState, Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
+    keep_round, take_over,
 };
 use crate::store::{SledStore, move_aside};
 
@@ -67,9 +67,10 @@ impl Supervisor<'_> {
         state_read_to: i64,
         publisher: Publisher,
         counts: PartitionCounts,
-        inputs: SyncSender<Input>,
+        inbox: Inbox,
         received: Receiver<Input>,
     ) -> Result<JoinHandle<()>, ServeError> {
+        let inputs = inbox.inputs().clone();
         let names = self.names.clone();
         let (settings, trouble) = (&self.settings, &self.trouble);
         let (lost, lost_received) = channel();
@@ -97,7 +98,6 @@ impl Supervisor<'_> {
                 Reader::spawn("rebuild-reader", &settings, &trouble, sink)
             }
         }));
-        let fetched = inputs.clone();
         let (asks, asked) = channel();
         let ask_admin = Admin::new("asks", &settings.admin(), trouble, self.broker)?;
         let round_admin = Admin::new("round", &settings.admin(), trouble, self.broker)?;
@@ -125,14 +125,17 @@ impl Supervisor<'_> {
             ack_readers,
             rebuild_reader,
             asks,
-            fetcher: Fetcher::spawn(&settings.fetcher(), trouble, move |purpose, answer| {
-                let result = match answer {
-                    FetchAnswer::Record(record) => Fetched::Record(record),
-                    FetchAnswer::Gone(why) => Fetched::Gone(why),
-                    FetchAnswer::Failed(why) => Fetched::Failed(why),
-                };
-                let _ = fetched.send(Input::Fetched { purpose, result });
+            fetcher: Fetcher::spawn(&settings.fetcher(), trouble, move |answers| {
+                inbox.put(answers.into_iter().map(|(purpose, answer)| {
+                    let result = match answer {
+                        FetchAnswer::Record(record) => Fetched::Record(record),
+                        FetchAnswer::Gone(why) => Fetched::Gone(why),
+                        FetchAnswer::Failed(why) => Fetched::Failed(why),
+                    };
+                    Answer::Fetched { purpose, result }
+                }));
             })?,
+            fetches: Vec::new(),
             publisher,
             member: Arc::clone(&self.member),
             topic_ids: Arc::clone(&self.ids),

@@ -1,19 +1,20 @@
 //! Payload by reference: fetches single records at known offsets, in offset order, on a thread of its own.
 //!
-//! Neighbours are read in one go, so that a million contiguous ones stream. A record that is not there any more (the
-//! log begins past it, or another stands where it stood) is told as gone, never replaced by the next one.
+//! All partitions of which something is wanted are read at once, and neighbours in one go, so that a million contiguous
+//! ones stream. A record that is not there any more (the log begins past it, or another stands where it stood) is told as
+//! gone, never replaced by the next one.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
-use super::raw::{BatchQueue, Item};
+use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::clock;
@@ -23,13 +24,23 @@ use crate::ports::{OwnedHeader, OwnedRecord, RawHeaders, RawRecord};
 const READ_OVER_MAX: i64 = 2_000;
 /// Without any progress for that long, the rest is told as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long is waited for records before patience is looked at.
+const BUSY_WAIT: Duration = Duration::from_millis(100);
+/// An idle client is served all the same, so that its log is read. Requests wake it.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
 const BATCH_MAX: usize = 500;
 
-/// What is asked for; `token` comes back with the answer.
+/// Records of one topic that are asked for; each token comes back with its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchRequest<T> {
-    pub token: T,
     pub topic: String,
+    pub wanted: Vec<Wanted<T>>,
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted<T> {
+    pub token: T,
     pub partition: i32,
     pub offset: i64,
 }
@@ -41,13 +52,15 @@ pub enum FetchAnswer {
     Failed(String),
 }
 
+/// What is told at once, in the order in which it was found.
+pub type Answers<T> = Vec<(T, FetchAnswer)>;
+
 /// A handle to the fetching thread.
 pub struct Fetcher<T> {
     requests: Option<Sender<FetchRequest<T>>>,
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
-
-type Wanted<T> = BTreeMap<i64, Vec<T>>;
 
 impl<T: Send + 'static> Fetcher<T> {
     /// # Errors
@@ -55,19 +68,31 @@ impl<T: Send + 'static> Fetcher<T> {
     pub fn spawn(
         settings: &ClientConfig,
         trouble: &Trouble,
-        answers: impl Fn(T, FetchAnswer) + Send + 'static,
+        answers: impl Fn(Answers<T>) + Send + 'static,
     ) -> Result<Self, KafkaProblem> {
         let context = Context::new("fetcher", trouble);
         let consumer: BaseConsumer<Context> = settings
             .create_with_context(context.clone())
             .map_err(|e| refused(settings, &e))?;
         let (requests, received) = channel();
+        let queue = BatchQueue::new(&consumer, BATCH_MAX);
+        let waker = queue.waker();
         let thread = std::thread::Builder::new()
             .name("fetcher".into())
-            .spawn(move || run(&consumer, &context, &received, &answers))
+            .spawn(move || {
+                Fetching {
+                    queue,
+                    consumer,
+                    context,
+                    places: Vec::new(),
+                    found: Vec::new(),
+                }
+                .run(&received, &answers);
+            })
             .map_err(|e| KafkaProblem::Thread(e.to_string()))?;
         Ok(Self {
             requests: Some(requests),
+            waker,
             thread: Some(thread),
         })
     }
@@ -76,151 +101,261 @@ impl<T: Send + 'static> Fetcher<T> {
     pub fn fetch(&self, request: FetchRequest<T>) {
         if let Some(requests) = &self.requests {
             let _ = requests.send(request);
+            self.waker.wake();
         }
     }
 
     /// Ends the thread; does not wait for it.
     pub fn close(&mut self) {
         self.requests = None;
+        self.waker.wake();
         self.thread = None;
     }
 }
 
-fn run<T>(
-    consumer: &BaseConsumer<Context>,
-    context: &Context,
-    requests: &Receiver<FetchRequest<T>>,
-    answers: &impl Fn(T, FetchAnswer),
-) {
-    let mut queue = BatchQueue::new(consumer, BATCH_MAX);
-    let mut wanted: BTreeMap<(String, i32), Wanted<T>> = BTreeMap::new();
-    loop {
-        match requests.recv_timeout(Duration::from_millis(200)) {
-            Ok(request) => want(&mut wanted, request),
-            // An idle client is served all the same, so that it keeps its connections in order.
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = queue.take(Duration::ZERO, |item| listen(context, &item));
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        while let Ok(request) = requests.try_recv() {
-            want(&mut wanted, request);
-        }
-        while let Some(((topic, partition), offsets)) = wanted.pop_first() {
-            let queue = &mut queue;
-            fetch_partition(
-                consumer, context, queue, &topic, partition, offsets, answers,
-            );
-        }
-        let _ = consumer.unassign();
-    }
+struct Fetching<T> {
+    queue: BatchQueue,
+    consumer: BaseConsumer<Context>,
+    context: Context,
+    /// Where something is wanted, or was in the last round.
+    places: Vec<Place<T>>,
+    /// What was found in this round.
+    found: Answers<T>,
 }
 
-fn want<T>(wanted: &mut BTreeMap<(String, i32), Wanted<T>>, request: FetchRequest<T>) {
-    wanted
-        .entry((request.topic, request.partition))
-        .or_default()
-        .entry(request.offset)
-        .or_default()
-        .push(request.token);
-}
-
-fn fetch_partition<T>(
-    consumer: &BaseConsumer<Context>,
-    context: &Context,
-    queue: &mut BatchQueue,
-    topic: &str,
+/// A partition from which something is wanted.
+struct Place<T> {
+    topic: String,
     partition: i32,
-    mut wanted: Wanted<T>,
-    answers: &impl Fn(T, FetchAnswer),
-) {
-    let mut at: Option<i64> = None;
-    let mut progress = clock::instant();
-    while let Some(next) = wanted.first_key_value().map(|(offset, _)| *offset) {
-        if at.is_none_or(|at| next < at || next > at + READ_OVER_MAX) {
-            let mut list = TopicPartitionList::new();
-            let assigned = list
-                .add_partition_offset(topic, partition, Offset::Offset(next))
-                .and_then(|()| consumer.assign(&list));
-            if let Err(error) = assigned {
-                return fail(wanted, answers, &error.to_string());
+    /// By offset.
+    wanted: VecDeque<(i64, T)>,
+    assigned: bool,
+    /// What the client reads next; `None`: it has to be told.
+    at: Option<i64>,
+    /// The end was met, and something behind it is wanted.
+    ended: bool,
+    progress: Instant,
+}
+
+impl<T> Fetching<T> {
+    fn run(mut self, requests: &Receiver<FetchRequest<T>>, answers: &impl Fn(Answers<T>)) {
+        loop {
+            loop {
+                match requests.try_recv() {
+                    Ok(request) => self.want(request),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
             }
-            at = Some(next);
+            self.aim();
+            self.read();
+            self.lose_patience();
+            if !self.found.is_empty() {
+                answers(std::mem::take(&mut self.found));
+            }
         }
-        let mut end = None;
-        let mut problem = None;
-        queue.take(Duration::from_millis(100), |item| match item {
-            Item::Record(record) if record.topic == topic && record.partition == partition => {
-                progress = clock::instant();
-                at = Some(record.offset + 1);
-                gone_below(&mut wanted, record.offset, answers);
-                if let Some(tokens) = wanted.remove(&record.offset) {
-                    for token in tokens {
-                        answers(token, FetchAnswer::Record(Box::new(owned(&record))));
-                    }
+    }
+
+    fn want(&mut self, request: FetchRequest<T>) {
+        for wanted in request.wanted {
+            let known = place_of(&self.places, 0, &request.topic, wanted.partition);
+            let ix = known.unwrap_or_else(|| {
+                self.places.push(Place {
+                    topic: request.topic.clone(),
+                    partition: wanted.partition,
+                    wanted: VecDeque::new(),
+                    assigned: false,
+                    at: None,
+                    ended: false,
+                    progress: clock::instant(),
+                });
+                self.places.len() - 1
+            });
+            let place = &mut self.places[ix];
+            if place.wanted.is_empty() {
+                place.progress = clock::instant();
+            }
+            place.wanted.push_back((wanted.offset, wanted.token));
+        }
+    }
+
+    /// Has the client read where something is wanted, and nowhere else.
+    fn aim(&mut self) {
+        let (mut leave, mut go) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for place in &mut self.places {
+            // What came is sorted, and so is what was there: this merges the two.
+            let wanted = place.wanted.make_contiguous();
+            wanted.sort_by_key(|(offset, _)| *offset);
+            let next = wanted.first().map(|(offset, _)| *offset);
+            if let (Some(at), Some(next)) = (place.at, next)
+                && (at..=at + READ_OVER_MAX).contains(&next)
+            {
+                continue;
+            }
+            if place.assigned {
+                leave.add_partition(&place.topic, place.partition);
+                place.assigned = false;
+            }
+            place.at = next;
+            if let Some(next) = next {
+                let to = Offset::Offset(next);
+                match go.add_partition_offset(&place.topic, place.partition, to) {
+                    Ok(()) => place.assigned = true,
+                    Err(error) => fail(place, &mut self.found, &error.to_string()),
+                }
+            }
+        }
+        self.places.retain(|place| !place.wanted.is_empty());
+        if leave.count() > 0
+            && let Err(error) = self.consumer.incremental_unassign(&leave)
+        {
+            self.context.complain(&error.to_string());
+        }
+        if go.count() > 0
+            && let Err(error) = self.consumer.incremental_assign(&go)
+        {
+            // All or nothing: nothing was assigned.
+            for place in &mut self.places {
+                let here = go.find_partition(&place.topic, place.partition);
+                if here.is_some() {
+                    place.assigned = false;
+                    fail(place, &mut self.found, &error.to_string());
+                }
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let Self {
+            queue,
+            consumer,
+            context,
+            places,
+            found,
+        } = self;
+        let wait = match (found.is_empty(), places.is_empty()) {
+            (false, _) => Duration::ZERO,
+            (true, true) => IDLE_WAIT,
+            (true, false) => BUSY_WAIT,
+        };
+        let mut ix = 0;
+        let mut problems: Vec<(usize, String)> = Vec::new();
+        queue.take(wait, |item| match item {
+            Item::Record(record) => {
+                if let Some(here) = place_of(places, ix, record.topic, record.partition) {
+                    ix = here;
+                    places[ix].hear(&record, found);
                 }
             }
             Item::End {
-                topic: t,
-                partition: p,
+                topic,
+                partition,
                 offset,
-            } if t == topic && p == partition => end = Some(offset),
-            Item::Problem { text, .. } => problem = Some(text),
-            said @ Item::Said { .. } => listen(context, &said),
-            Item::Record(_) | Item::End { .. } => {}
-        });
-        if let Some(end) = end {
-            progress = clock::instant();
-            // Below the end, and passed without a record: compacted, or aborted.
-            gone_below(&mut wanted, end, answers);
-            if !wanted.is_empty() {
-                fail(wanted, answers, "the log ends before the offset");
-                return;
-            }
-        }
-        if let Some(text) = problem {
-            match consumer.fetch_watermarks(topic, partition, PATIENCE) {
-                Ok((low, _)) if low > next => {
-                    gone_below(&mut wanted, low, answers);
-                    at = None;
+            } => {
+                if let Some(here) = place_of(places, ix, topic, partition) {
+                    places[here].hear_end(offset, found);
                 }
-                Ok(_) => return fail(wanted, answers, &text),
-                Err(error) => return fail(wanted, answers, &format!("{text}; {error}")),
+            }
+            Item::Problem {
+                topic,
+                partition,
+                text,
+                ..
+            } => match place_of(places, ix, topic, partition) {
+                Some(here) => problems.push((here, text)),
+                None => context.complain(&text),
+            },
+            Item::Said {
+                level,
+                facility,
+                text,
+            } => context.said(level, facility, text),
+        });
+        for (ix, text) in problems {
+            places[ix].hear_problem(&text, consumer, found);
+        }
+    }
+
+    fn lose_patience(&mut self) {
+        for place in &mut self.places {
+            if !place.wanted.is_empty() && place.progress.elapsed() > PATIENCE {
+                fail(place, &mut self.found, "kafka does not answer");
             }
         }
-        if progress.elapsed() > PATIENCE {
-            return fail(wanted, answers, "kafka does not answer");
-        }
     }
 }
 
-fn listen(context: &Context, item: &Item<'_>) {
-    if let Item::Said {
-        level,
-        facility,
-        text,
-    } = item
-    {
-        context.said(*level, facility, text);
-    }
+/// Which of them it is; items come in runs of one partition, so that it is looked for from `from` on.
+fn place_of<T>(places: &[Place<T>], from: usize, topic: &str, partition: i32) -> Option<usize> {
+    let (before, behind) = places.split_at(from.min(places.len()));
+    let same = |place: &Place<T>| place.partition == partition && place.topic == topic;
+    let found = behind.iter().position(same).map(|ix| before.len() + ix);
+    found.or_else(|| before.iter().position(same))
 }
 
-fn gone_below<T>(wanted: &mut Wanted<T>, offset: i64, answers: &impl Fn(T, FetchAnswer)) {
-    while let Some(entry) = wanted.first_entry() {
-        if *entry.key() >= offset {
-            break;
+impl<T> Place<T> {
+    fn hear(&mut self, record: &RawRecord<'_>, found: &mut Answers<T>) {
+        self.progress = clock::instant();
+        self.ended = false;
+        self.at = self.at.map(|_| record.offset + 1);
+        self.gone_below(record.offset, found);
+        while let Some((_, token)) = self.pop_if(|at| at == record.offset) {
+            found.push((token, FetchAnswer::Record(Box::new(owned(record)))));
         }
-        let (gone, tokens) = entry.remove_entry();
-        for token in tokens {
+    }
+
+    /// Below the end, and passed without a record: compacted, or aborted.
+    fn hear_end(&mut self, end: i64, found: &mut Answers<T>) {
+        self.gone_below(end, found);
+        if self.wanted.is_empty() {
+            return;
+        }
+        // It may have been asked for behind the end that is told here, and be there by now: the client has to look again.
+        if self.ended {
+            fail(self, found, "the log ends before the offset");
+        }
+        self.ended = true;
+        self.at = None;
+    }
+
+    fn hear_problem(
+        &mut self,
+        text: &str,
+        consumer: &BaseConsumer<Context>,
+        found: &mut Answers<T>,
+    ) {
+        // The client has stopped reading here.
+        self.at = None;
+        let Some((next, _)) = self.wanted.front() else {
+            return;
+        };
+        match consumer.fetch_watermarks(&self.topic, self.partition, PATIENCE) {
+            Ok((low, _)) if low > *next => self.gone_below(low, found),
+            Ok(_) => fail(self, found, text),
+            Err(error) => fail(self, found, &format!("{text}; {error}")),
+        }
+    }
+
+    fn pop_if(&mut self, is_it: impl Fn(i64) -> bool) -> Option<(i64, T)> {
+        let (first, _) = self.wanted.front()?;
+        if is_it(*first) {
+            return self.wanted.pop_front();
+        }
+        None
+    }
+
+    fn gone_below(&mut self, offset: i64, found: &mut Answers<T>) {
+        while let Some((gone, token)) = self.pop_if(|at| at < offset) {
+            self.progress = clock::instant();
             let why = format!("the record at offset {gone} is not in the log any more");
-            answers(token, FetchAnswer::Gone(why));
+            found.push((token, FetchAnswer::Gone(why)));
         }
     }
 }
 
-fn fail<T>(wanted: Wanted<T>, answers: &impl Fn(T, FetchAnswer), why: &str) {
-    for token in wanted.into_values().flatten() {
-        answers(token, FetchAnswer::Failed(why.to_owned()));
+fn fail<T>(place: &mut Place<T>, found: &mut Answers<T>, why: &str) {
+    for (_, token) in place.wanted.drain(..) {
+        found.push((token, FetchAnswer::Failed(why.to_owned())));
     }
 }
 

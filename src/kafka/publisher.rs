@@ -24,7 +24,7 @@ use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::LogPosition;
 use crate::core::event::PublishOutcome;
-use crate::ports::OwnedHeader;
+use crate::ports::Outgoing;
 
 /// rust-rdkafka spins for the last part of a millisecond of each wait, so that waits are long. Reports come at once all the same.
 const POLL: Duration = Duration::from_secs(2);
@@ -89,18 +89,6 @@ fn outcome_of(error: &KafkaError) -> PublishOutcome {
     }
 }
 
-/// A record to be produced.
-#[derive(Debug, Clone)]
-pub struct Outbound {
-    pub topic: String,
-    /// `None`: `spread` modulo the topic's number of partitions.
-    pub partition: Option<i32>,
-    pub spread: i32,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<OwnedHeader>,
-}
-
 /// The producer in use: another one takes its place after a fatal error.
 type Current = Arc<RwLock<Arc<BaseProducer<PublisherContext>>>>;
 
@@ -161,7 +149,7 @@ impl Publisher {
     ///
     /// # Errors
     /// It was not even handed over: this is its report, and no other comes.
-    pub fn publish(&self, token: u64, record: &Outbound) -> Result<(), PublishOutcome> {
+    pub fn publish(&self, token: u64, record: &Outgoing) -> Result<(), PublishOutcome> {
         let partition = match record.partition {
             Some(partition) => partition,
             None => {

@@ -8,11 +8,14 @@
 //! librdkafka's own pause is not used. It goes on from the position that it keeps for us, and a batch call that hands out
 //! an end sets that one past the end: the record that comes next would be skipped in silence. Its pause also outlives the
 //! assignment. A paused partition is not assigned here, and goes on from where we know it is applied.
+//!
+//! librdkafka has been seen to stop fetching a partition for good after its broker had stood still. So the reader is told
+//! where the logs end, and what stands still below its end is assigned anew.
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::bindings::rd_kafka_resp_err_t as Code;
@@ -23,6 +26,7 @@ use super::KafkaProblem;
 use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
+use crate::clock;
 use crate::core::types::LOG_START;
 use crate::ports::RawRecord;
 
@@ -30,6 +34,10 @@ use crate::ports::RawRecord;
 pub const BATCH_MAX: usize = 1_000;
 /// How long a reader without records waits before it looks at its client's log. Orders wake it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// A partition of which nothing came for that long, although there is something to be read, is assigned anew; after twice
+/// as long the next time, up to the maximum, so that a record that takes long to come does come.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+const STUCK_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// How far a partition is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +75,10 @@ enum Order {
         partition: i32,
         paused: bool,
     },
+    Ends {
+        topic: String,
+        ends: Vec<(i32, i64)>,
+    },
     Close,
 }
 
@@ -101,6 +113,7 @@ impl Reader {
                     consumer,
                     places: HashMap::new(),
                     generations: HashMap::new(),
+                    looked: clock::instant(),
                     context,
                 }
                 .run(sink, &received);
@@ -137,6 +150,14 @@ impl Reader {
         });
     }
 
+    /// Where these partitions end, as a reader of what is committed sees them. Wakes nobody.
+    pub fn told_ends(&self, topic: &str, ends: &[(i32, i64)]) {
+        let _ = self.orders.send(Order::Ends {
+            topic: topic.to_owned(),
+            ends: ends.to_vec(),
+        });
+    }
+
     fn order(&self, order: Order) {
         // The thread ends before us only if its sink's receiver is gone: then nobody needs it.
         let _ = self.orders.send(order);
@@ -155,6 +176,8 @@ struct Reading {
     consumer: BaseConsumer<Context>,
     places: HashMap<(String, i32), Place>,
     generations: HashMap<String, u64>,
+    /// When it was last looked for partitions that stand still.
+    looked: Instant,
     context: Context,
 }
 
@@ -168,6 +191,13 @@ struct Place {
     assigned: bool,
     /// Whether `next` was handed on since the last re-position: an idle partition is told of once.
     told: bool,
+    /// The broker has not got `next`: somebody has to decide.
+    lost: bool,
+    /// Where the log was told to end.
+    end: i64,
+    /// When anything came of it, or it was assigned anew, and how long it may stand still from then on.
+    moved: Instant,
+    patience: Duration,
 }
 
 impl Reading {
@@ -181,6 +211,7 @@ impl Reading {
                 }
             }
             self.read_batch(&mut sink);
+            self.look_for_stuck();
         }
     }
 
@@ -211,6 +242,13 @@ impl Reading {
                     self.assign(&topic, &[partition]);
                 }
             }
+            Order::Ends { topic, ends } => {
+                for (partition, end) in ends {
+                    if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
+                        place.end = end;
+                    }
+                }
+            }
             Order::Close => {}
         }
     }
@@ -224,6 +262,10 @@ impl Reading {
                 paused: false,
                 assigned: false,
                 told: false,
+                lost: false,
+                end: LOG_START,
+                moved: clock::instant(),
+                patience: STUCK_AFTER,
             };
             self.places.insert((topic.to_owned(), *partition), place);
         }
@@ -282,6 +324,43 @@ impl Reading {
         }
     }
 
+    /// Has the client begin anew where it stands still, although there is more to be read.
+    fn look_for_stuck(&mut self) {
+        if self.looked.elapsed() < IDLE_WAIT {
+            return;
+        }
+        // Where we stood still ourselves, or waited for the sink, it says nothing of the client.
+        if self.looked.elapsed() > STUCK_AFTER / 2 {
+            let now = clock::instant();
+            self.places.values_mut().for_each(|place| place.moved = now);
+        }
+        self.looked = clock::instant();
+        let mut stuck: Vec<(String, i32)> = Vec::new();
+        let mut first = None;
+        for ((topic, partition), place) in &mut self.places {
+            let readable = place.assigned && !place.lost && place.next < place.end;
+            if readable && place.moved.elapsed() > place.patience {
+                first.get_or_insert((place.moved.elapsed(), place.next, place.end));
+                stuck.push((topic.clone(), *partition));
+                place.moved = clock::instant();
+                place.patience = (2 * place.patience).min(STUCK_AFTER_MAX);
+            }
+        }
+        if let (Some((topic, partition)), Some((stood, next, end))) = (stuck.first(), first) {
+            let what = format!(
+                "nothing came from {} partitions for {} s although their logs go on, the first of them {topic}/{partition} \
+                 at {next} of {end}: they are assigned anew",
+                stuck.len(),
+                stood.as_secs(),
+            );
+            self.context.complain(&what);
+        }
+        for (topic, partition) in stuck {
+            self.unassign(&topic, &[partition]);
+            self.assign(&topic, &[partition]);
+        }
+    }
+
     fn read_batch(&mut self, sink: &mut impl RecordSink) {
         let mut moved: Vec<Applied> = Vec::new();
         let mut lost: Vec<(String, i32)> = Vec::new();
@@ -321,12 +400,15 @@ impl Reading {
                 text,
             } => context.said(level, facility, text),
         });
+        let now = clock::instant();
         // What says nothing new does not count.
         moved.retain_mut(
             |a| match self.places.get_mut(&(a.topic.clone(), a.partition)) {
                 Some(place) if place.next < a.position || !place.told => {
                     place.next = a.position;
                     place.told = true;
+                    place.moved = now;
+                    place.patience = STUCK_AFTER;
                     a.generation = self.generations.get(&a.topic).copied().unwrap_or(0);
                     true
                 }
@@ -337,6 +419,9 @@ impl Reading {
             sink.end_of_batch(&moved);
         }
         for (topic, partition) in lost {
+            if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
+                place.lost = true;
+            }
             let generation = self.generations.get(&topic).copied().unwrap_or(0);
             sink.out_of_range(&topic, partition, generation);
         }

@@ -56,6 +56,13 @@ impl Readers {
         self.of(partition, |reader| reader.pause(topic, partition, paused));
     }
 
+    /// As [`Reader::told_ends`].
+    pub fn told_ends(&self, topic: &str, ends: &[(i32, i64)]) {
+        for reader in &self.0 {
+            reader.told_ends(topic, ends);
+        }
+    }
+
     /// As [`Reader::close`].
     pub fn close(&mut self) {
         for reader in &mut self.0 {

@@ -152,7 +152,8 @@ impl Engine {
             .state
             .record(&self.names, &name, &wish, clock::wall_ms());
         let write = StateWrite { topic, wish, reply };
-        self.submit(Submitted::State(write), record);
+        let token = self.submit(&record);
+        self.submitted.insert(token, Submitted::State(write));
     }
 
     /// A record on the state topic is durable, or not: only then does what it says hold.

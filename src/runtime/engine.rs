@@ -10,16 +10,17 @@ use tokio::sync::oneshot;
 
 use super::checkpoints::Checkpoints;
 use super::frozen::FrozenLog;
+use super::inbox::Answer;
 use super::input::{FetchFor, Fetched, Input};
 use super::names::Names;
-use super::outgoing::{self, Outgoing};
+use super::outgoing;
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
 use crate::core::types::{AckIx, Lane};
 use crate::core::view::OperatorReply;
 use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
-use crate::ports::{Checkpoint, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
+use crate::ports::{Checkpoint, Outgoing, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
 use crate::wire::digest;
 
 /// After a SIGTERM, reports of what is in flight are waited for that long.
@@ -42,13 +43,18 @@ pub trait Hands: Send {
     fn purge_queue(&mut self) {}
     fn ask_ack_ends(&mut self, ack: AckIx, round: u64);
     fn ask_fence(&mut self, topic: TopicIx, round: u64);
+    /// The answer comes through the [`Inbox`](super::Inbox).
     fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64);
-    /// Submits at once; the report comes as [`Input::Reported`].
+    /// Behind each input: what was gathered meanwhile is handed over.
+    fn hand_over(&mut self) {}
+    /// Submits at once; the report comes through the [`Inbox`](super::Inbox).
     ///
     /// # Errors
     /// It could not be submitted: that is its report.
-    fn publish(&mut self, token: u64, record: Outgoing) -> Result<(), PublishOutcome>;
+    fn publish(&mut self, token: u64, record: &Outgoing) -> Result<(), PublishOutcome>;
     fn commit(&mut self, orders: Vec<CommitOrder>);
+    /// How far the topic can be read by now.
+    fn told_ends(&mut self, _topic: &str, _ends: &[(i32, i64)]) {}
     /// The topic has another id from now on.
     fn made_anew(&mut self, _topic: &str, _id: String) {}
     /// The last thing that Kafka's client complained about, if it is still news.
@@ -112,9 +118,38 @@ pub struct Engine {
     handled_ms: u64,
     /// Reports of what could not even be submitted.
     refused: Vec<(u64, PublishOutcome)>,
+    refusals: Refusals,
     written: Written,
     frozen_log: FrozenLog,
     was_ready: bool,
+}
+
+/// Records that Kafka refused with one input: there may be thousands, and they are told in one line.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    first: Option<(MsgRef, Box<str>)>,
+}
+
+impl Refusals {
+    fn count(&mut self, msg: MsgRef, why: &str) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (msg, why.into()));
+    }
+
+    fn say(&mut self, names: &Names) {
+        if let Some((msg, why)) = self.first.take() {
+            tracing::warn!(
+                records = self.count,
+                topic = names.topic(msg.topic),
+                partition = msg.partition,
+                offset = msg.origin,
+                %why,
+                "kafka refused records, of which this is the first; they are tried again"
+            );
+        }
+        self.count = 0;
+    }
 }
 
 /// The headers of the last checkpoint: one that says nothing new is not written, so that an idle service leaves the disk
@@ -169,6 +204,7 @@ impl Engine {
             effects: Vec::new(),
             handled_ms: 0,
             refused: Vec::new(),
+            refusals: Refusals::default(),
             written: Written::default(),
             frozen_log: FrozenLog::default(),
             was_ready: false,
@@ -193,12 +229,12 @@ impl Engine {
                     // Users who ask all the time must not keep it from its work.
                     if clock::now().mono_ms >= self.handled_ms + TICK_EVERY_MS {
                         self.handle(Event::Tick);
-                        self.report_refused();
+                        self.finish();
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.handle(Event::Tick);
-                    self.report_refused();
+                    self.finish();
                 }
             }
             self.checkpoint_if_due();
@@ -212,13 +248,20 @@ impl Engine {
         match input {
             Input::Event(event) => self.handle(event),
             Input::Api(request) => self.answer(request),
-            Input::Fetched { purpose, result } => self.fetched(purpose, result),
-            Input::Reported { token, outcome } => self.reported(token, outcome),
+            Input::Answers(waiting) => {
+                for answer in waiting.take() {
+                    match answer {
+                        Answer::Fetched { purpose, result } => self.fetched(purpose, result),
+                        Answer::Reported { token, outcome } => self.reported(token, outcome),
+                    }
+                }
+            }
             Input::Checkpointed(outcome) => self.checkpointed(outcome),
             Input::Lag {
                 source_ends,
                 retention_ms,
             } => self.note_lag(&source_ends, &retention_ms),
+            Input::Ends { topic, ends } => self.hands.told_ends(&topic, &ends),
             Input::MadeAnew { name, id, event } => {
                 self.hands.made_anew(&name, id);
                 self.handle(event);
@@ -237,15 +280,18 @@ impl Engine {
             }
             Input::Stop => {}
         }
-        self.report_refused();
+        self.finish();
     }
 
-    fn report_refused(&mut self) {
+    /// What an input has led to is handed over, reported and told.
+    fn finish(&mut self) {
         while !self.refused.is_empty() {
             for (token, outcome) in std::mem::take(&mut self.refused) {
                 self.reported(token, outcome);
             }
         }
+        self.hands.hand_over();
+        self.refusals.say(&self.names);
     }
 
     pub(super) fn handle(&mut self, event: Event) {
@@ -307,9 +353,9 @@ impl Engine {
                 digest,
             } => {
                 self.expected.insert(msg, (len, digest));
-                let topic = self.names.topic(msg.topic).to_owned();
+                let topic = self.names.topic(msg.topic);
                 let purpose = FetchFor::Message(msg);
-                self.hands.fetch(purpose, &topic, msg.partition, offset);
+                self.hands.fetch(purpose, topic, msg.partition, offset);
             }
             Effect::DiscardPayload { msg } => {
                 self.payloads.remove(&msg);
@@ -338,25 +384,25 @@ impl Engine {
             _ => None,
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
-        let again = matches!(publish.what, Publication::Copy(_)).then(|| Box::new(record.clone()));
-        self.submit(
-            Submitted::Message {
-                msg,
-                sequence: publish.sequence,
-                again_without_deliveries: again,
-                dead_letter,
-            },
-            record,
-        );
+        let token = self.submit(&record);
+        let is_copy = matches!(publish.what, Publication::Copy(_));
+        let what = Submitted::Message {
+            msg,
+            sequence: publish.sequence,
+            again_without_deliveries: is_copy.then(|| Box::new(record)),
+            dead_letter,
+        };
+        self.submitted.insert(token, what);
     }
 
-    pub(super) fn submit(&mut self, what: Submitted, record: Outgoing) {
+    /// Gives the token that its report comes with.
+    pub(super) fn submit(&mut self, record: &Outgoing) -> u64 {
         self.next_token += 1;
-        self.submitted.insert(self.next_token, what);
         if let Err(outcome) = self.hands.publish(self.next_token, record) {
             // Not through the inputs: they may be full, and only this thread empties them.
             self.refused.push((self.next_token, outcome));
         }
+        self.next_token
     }
 
     fn reported(&mut self, token: u64, outcome: PublishOutcome) {
@@ -381,7 +427,8 @@ impl Engine {
                             again_without_deliveries: None,
                             dead_letter: None,
                         };
-                        self.submit(what, *record);
+                        let token = self.submit(&record);
+                        self.submitted.insert(token, what);
                         return;
                     }
                 }
@@ -392,13 +439,7 @@ impl Engine {
                     self.dead_letters.insert(msg, at);
                 }
                 if let PublishOutcome::Refused(why) = &outcome {
-                    tracing::warn!(
-                        topic = self.names.topic(msg.topic),
-                        partition = msg.partition,
-                        offset = msg.origin,
-                        %why,
-                        "kafka refused a record; it is tried again"
-                    );
+                    self.refusals.count(msg, why);
                 }
                 self.handle(Event::Published {
                     msg,
@@ -567,7 +608,7 @@ impl Engine {
                     // Users who ask all the time must not keep it from its work.
                     if clock::now().mono_ms >= self.handled_ms + TICK_EVERY_MS {
                         self.handle(Event::Tick);
-                        self.report_refused();
+                        self.finish();
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,

@@ -7,17 +7,17 @@ use std::sync::{Arc, RwLock};
 use super::engine::Hands;
 use super::input::{FetchFor, Input};
 use super::names::Names;
-use super::outgoing::Outgoing;
 use crate::core::event::PublishOutcome;
 use crate::core::types::{AckIx, Lane};
 use crate::core::{CommitOrder, Event, TopicIx};
 use crate::kafka::KafkaProblem;
-use crate::kafka::fetch::{FetchRequest, Fetcher};
+use crate::kafka::fetch::{FetchRequest, Fetcher, Wanted};
 use crate::kafka::member::Member;
-use crate::kafka::publisher::{Outbound, Publisher};
+use crate::kafka::publisher::Publisher;
 use crate::kafka::reader::Reader;
 use crate::kafka::readers::Readers;
 use crate::kafka::trouble::Trouble;
+use crate::ports::Outgoing;
 use crate::wire::commit::{CommitMeta, encode};
 
 /// Topic ids by name, as far as the broker tells them.
@@ -39,6 +39,8 @@ pub struct KafkaHands {
     pub state_reader: Reader,
     pub asks: Sender<Ask>,
     pub fetcher: Fetcher<FetchFor>,
+    /// What is to be fetched, and is not handed over yet.
+    pub fetches: Vec<FetchRequest<FetchFor>>,
     pub publisher: Publisher,
     pub member: Arc<Member>,
     pub topic_ids: TopicIds,
@@ -147,26 +149,28 @@ impl Hands for KafkaHands {
     }
 
     fn fetch(&mut self, purpose: FetchFor, topic: &str, partition: i32, offset: i64) {
-        self.fetcher.fetch(FetchRequest {
+        let wanted = Wanted {
             token: purpose,
-            topic: topic.to_owned(),
             partition,
             offset,
-        });
+        };
+        match self.fetches.last_mut() {
+            Some(request) if request.topic == topic => request.wanted.push(wanted),
+            _ => self.fetches.push(FetchRequest {
+                topic: topic.to_owned(),
+                wanted: vec![wanted],
+            }),
+        }
     }
 
-    fn publish(&mut self, token: u64, record: Outgoing) -> Result<(), PublishOutcome> {
-        self.publisher.publish(
-            token,
-            &Outbound {
-                topic: record.topic,
-                partition: record.partition,
-                spread: record.spread,
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-            },
-        )
+    fn hand_over(&mut self) {
+        for request in self.fetches.drain(..) {
+            self.fetcher.fetch(request);
+        }
+    }
+
+    fn publish(&mut self, token: u64, record: &Outgoing) -> Result<(), PublishOutcome> {
+        self.publisher.publish(token, record)
     }
 
     fn commit(&mut self, orders: Vec<CommitOrder>) {
@@ -207,6 +211,14 @@ impl Hands for KafkaHands {
                 }));
             }
         });
+    }
+
+    fn told_ends(&mut self, topic: &str, ends: &[(i32, i64)]) {
+        self.source_readers.told_ends(topic, ends);
+        self.ack_readers.told_ends(topic, ends);
+        if let Some(reader) = &self.rebuild_reader.reader {
+            reader.told_ends(topic, ends);
+        }
     }
 
     fn made_anew(&mut self, topic: &str, id: String) {

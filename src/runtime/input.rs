@@ -1,6 +1,6 @@
 //! Everything that can wake the engine.
 
-use crate::core::event::PublishOutcome;
+use super::inbox::Waiting;
 use crate::core::{Event, MsgRef};
 use crate::ports::{ApiRequest, OwnedRecord, StoreError};
 
@@ -11,22 +11,19 @@ pub const INPUTS_MAX: usize = 64;
 pub enum Input {
     Event(Event),
     Api(ApiRequest),
-    /// A payload that the core asked for, or why not.
-    Fetched {
-        purpose: FetchFor,
-        result: Fetched,
-    },
-    /// What became of a record that was handed to the producer.
-    Reported {
-        token: u64,
-        outcome: PublishOutcome,
-    },
+    /// Answers wait to be taken.
+    Answers(Waiting),
     /// The checkpoint is written, or not.
     Checkpointed(Result<CheckpointDone, StoreError>),
     /// Where the source topics end, and how long they keep their records (`None`: without end, or cannot be checked).
     Lag {
         source_ends: Vec<Vec<(i32, i64)>>,
         retention_ms: Vec<Option<i64>>,
+    },
+    /// Where a topic that is read ends, as a reader of what is committed sees it.
+    Ends {
+        topic: String,
+        ends: Vec<(i32, i64)>,
     },
     /// A topic is another one of the same name: its new id, for what is committed from now on, and what the core is told.
     MadeAnew {

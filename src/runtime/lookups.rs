@@ -254,6 +254,7 @@ fn look_round(
             ends = admin
                 .offsets(&topic.name, &partitions, At::Latest, false)
                 .unwrap_or_default();
+            tell_readable(admin, &topic.name, &partitions, inputs)?;
         }
         source_ends.push(ends);
     }
@@ -261,6 +262,7 @@ fn look_round(
         if let Ok(found) = admin.topic(name) {
             let partitions = found.map(|info| info.partitions).unwrap_or_default();
             let ack = AckIx(i as u16);
+            tell_readable(admin, name, &partitions, inputs)?;
             send(
                 inputs,
                 Input::Event(Event::AckPartitions { ack, partitions }),
@@ -275,6 +277,26 @@ fn look_round(
             retention_ms: retention.to_vec(),
         },
     )
+}
+
+/// How far the topic can be read: behind a transaction that is not over there may be more.
+fn tell_readable(
+    admin: &Admin,
+    topic: &str,
+    partitions: &[i32],
+    inputs: &SyncSender<Input>,
+) -> Result<(), Gone> {
+    match admin.offsets(topic, partitions, At::Latest, true) {
+        Ok(ends) => send(
+            inputs,
+            Input::Ends {
+                topic: topic.to_owned(),
+                ends,
+            },
+        ),
+        // It is asked again in the next round.
+        Err(_) => Ok(()),
+    }
 }
 
 /// How many partitions the topics have that records are spread over.

@@ -3,23 +3,10 @@
 use super::names::Names;
 use crate::core::effect::{DeadLetterPayload, Headers, Publication};
 use crate::core::{MsgRef, Verdict};
-use crate::ports::{OwnedHeader, OwnedRecord, RawHeaders};
+use crate::ports::{Outgoing, OwnedRecord, RawHeaders};
 use crate::wire::copy::{self, DeadLetterNote, VerdictRecord};
 use crate::wire::names as wire_names;
 use crate::wire::position;
-
-/// A record to be produced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    pub topic: String,
-    /// `None`: the partition is `spread` modulo the topic's count, which the sender looks up.
-    pub partition: Option<i32>,
-    /// The source partition: dead letters go to partition p mod n, and so do verdicts.
-    pub spread: i32,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<OwnedHeader>,
-}
 
 /// Builds the record. `payload` is what was fetched for it, if it needs one.
 #[must_use]

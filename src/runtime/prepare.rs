@@ -17,11 +17,11 @@ use crate::core::event::PublishOutcome;
 use crate::core::types::LOG_START;
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, At};
-use crate::kafka::publisher::{Outbound, PartitionCounts, Publisher};
+use crate::kafka::publisher::{PartitionCounts, Publisher};
 use crate::kafka::reader::{Applied, Reader, RecordSink};
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
-use crate::ports::RawRecord;
+use crate::ports::{Outgoing, RawRecord};
 use crate::wire::state::{Birth, StateError, StateRecord};
 
 /// Why there is no Kafka yet is said again that often, ms.
@@ -369,21 +369,10 @@ impl Scribe {
         })
     }
 
-    fn write_durably(&self, record: &super::Outgoing) -> Result<(), PrepareError> {
+    fn write_durably(&self, record: &Outgoing) -> Result<(), PrepareError> {
         let topic = &record.topic;
         for token in 0..5 {
-            let handed_over = self.publisher.publish(
-                token,
-                &Outbound {
-                    topic: topic.clone(),
-                    partition: record.partition,
-                    spread: record.spread,
-                    key: record.key.clone(),
-                    value: record.value.clone(),
-                    headers: record.headers.clone(),
-                },
-            );
-            let outcome = match handed_over {
+            let outcome = match self.publisher.publish(token, record) {
                 Ok(()) => self.report_of(token),
                 Err(outcome) => Some(outcome),
             };

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
 use super::names::Names;
-use super::outgoing::Outgoing;
 use crate::config::policy_json::{patch_from_json, patch_to_json};
 use crate::core::{Event, PolicyPatch, TopicIx};
-use crate::ports::Refusal;
+use crate::ports::{Outgoing, Refusal};
 use crate::wire::state::{Birth, Pause, PolicyOverrides, StateError, StateRecord};
 
 /// A change that was asked for.

@@ -12,10 +12,10 @@ use ackwarden::core::types::{AckIx, Lane};
 use ackwarden::core::{
     AckBatch, CommitOrder, Coordinator, Event, SourceBatch, SourceRecord, TopicIx,
 };
-use ackwarden::ports::{ApiRequest, OwnedRecord, Stats, Store};
+use ackwarden::ports::{ApiRequest, Outgoing, OwnedRecord, Stats, Store};
 use ackwarden::runtime::{
-    Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, INPUTS_MAX, Input, KnownState,
-    Names, Outgoing,
+    Answer, Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, INPUTS_MAX, Inbox, Input,
+    KnownState, Names,
 };
 use ackwarden::store::{Fault, FaultyStore, MemoryStore};
 use ackwarden::wire::digest;
@@ -25,7 +25,7 @@ const T: TopicIx = TopicIx(0);
 
 /// One source partition and one ACK partition, both empty but for what the test says.
 struct Pretending {
-    inputs: SyncSender<Input>,
+    inbox: Inbox,
     /// What stands at each offset of the source when it is fetched.
     log: Vec<&'static str>,
     /// All that was to be published, and was refused.
@@ -37,7 +37,8 @@ type Published = Arc<Mutex<Vec<Outgoing>>>;
 impl Pretending {
     fn say(&self, event: Event) {
         let input = Input::Event(event);
-        self.inputs.send(input).expect("the engine runs");
+        let inputs = self.inbox.inputs();
+        inputs.send(input).expect("the engine runs");
     }
 }
 
@@ -87,11 +88,13 @@ impl Hands for Pretending {
             headers: Vec::new(),
         };
         let result = Fetched::Record(Box::new(record));
-        let input = Input::Fetched { purpose, result };
-        self.inputs.send(input).expect("the engine runs");
+        self.inbox.put([Answer::Fetched { purpose, result }]);
     }
-    fn publish(&mut self, _token: u64, record: Outgoing) -> Result<(), PublishOutcome> {
-        self.published.lock().expect("the test").push(record);
+    fn publish(&mut self, _token: u64, record: &Outgoing) -> Result<(), PublishOutcome> {
+        self.published
+            .lock()
+            .expect("the test")
+            .push(record.clone());
         Err(PublishOutcome::Refused("pretending".into()))
     }
     fn commit(&mut self, orders: Vec<CommitOrder>) {
@@ -142,7 +145,7 @@ impl Running {
             coordinator: Coordinator::new(names.topic_settings(), names.core_limits(), 1),
             names,
             hands: Box::new(Pretending {
-                inputs: inputs.clone(),
+                inbox: Inbox::new(inputs.clone()),
                 log,
                 published: Arc::clone(&published),
             }),

@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use ackwarden::config::KafkaConfig;
 use ackwarden::core::event::PublishOutcome;
-use ackwarden::kafka::publisher::{Outbound, PartitionCounts, Publisher};
+use ackwarden::kafka::publisher::{PartitionCounts, Publisher};
 use ackwarden::kafka::settings::ClientSettings;
 use ackwarden::kafka::trouble::Trouble;
-use ackwarden::ports::OwnedHeader;
+use ackwarden::ports::{Outgoing, OwnedHeader};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
@@ -87,7 +87,7 @@ pub struct Publishing {
 
 impl Publishing {
     /// Publishes one record and waits for its report.
-    pub fn publish(&self, token: u64, record: &Outbound) -> PublishOutcome {
+    pub fn publish(&self, token: u64, record: &Outgoing) -> PublishOutcome {
         if let Err(outcome) = self.publisher.publish(token, record) {
             return outcome;
         }
@@ -105,8 +105,8 @@ impl Publishing {
     }
 }
 
-pub fn record(partition: i32, value: &str) -> Outbound {
-    Outbound {
+pub fn record(partition: i32, value: &str) -> Outgoing {
+    Outgoing {
         topic: "orders".into(),
         partition: Some(partition),
         spread: 0,

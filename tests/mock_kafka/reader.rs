@@ -1,13 +1,15 @@
 //! Reading by offset, and fetching single records.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use ackwarden::core::types::LOG_START;
-use ackwarden::kafka::fetch::{FetchAnswer, FetchRequest, Fetcher};
+use ackwarden::kafka::fetch::{Answers, FetchAnswer, FetchRequest, Fetcher, Wanted};
 use ackwarden::kafka::reader::{Applied, Reader, RecordSink};
 use ackwarden::ports::{OwnedHeader, RawRecord};
 
+use crate::support::eventually;
 use crate::{PATIENCE, Scene, header, record};
 
 #[derive(Debug)]
@@ -263,44 +265,107 @@ fn a_partition_that_is_paused_before_anything_was_read_begins_where_it_was_to_be
 }
 
 #[test]
+fn what_stands_still_below_its_end_is_assigned_anew_and_read_on_from_where_it_was() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, 3);
+    let (reader, sees) = reader(&scene);
+    reader.read("orders", &[(0, 0)], 1);
+    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    assert_eq!(scene.trouble.recent(), None);
+    // The client has no reason to believe that there is more; whoever asked the broker has.
+    reader.told_ends("orders", &[(0, 5)]);
+    let said = eventually("the standstill is told", PATIENCE, || {
+        scene.trouble.recent()
+    });
+    assert!(said.contains("orders/0 at 3 of 5"), "{said}");
+    // Nothing is read twice, and nothing left out.
+    publishing.fill(0, 2);
+    assert_eq!(read_to(&sees, 0, 5), [3, 4]);
+}
+
+/// Partition and offset.
+type Place = (i32, i64);
+
+type Answered = Receiver<(Place, FetchAnswer)>;
+
+/// A fetcher whose tokens are the places themselves, and what it answers.
+fn fetcher(scene: &Scene) -> (Fetcher<Place>, Answered) {
+    let (answers, answered) = channel();
+    let settings = scene.settings.reader("fetcher");
+    let tell = move |found: Answers<Place>| {
+        for each in found {
+            let _ = answers.send(each);
+        }
+    };
+    let fetcher = Fetcher::spawn(&settings, &scene.trouble, tell).expect("a fetcher");
+    (fetcher, answered)
+}
+
+fn request(wanted: impl IntoIterator<Item = Place>) -> FetchRequest<Place> {
+    let wanted = wanted.into_iter().map(|(partition, offset)| Wanted {
+        token: (partition, offset),
+        partition,
+        offset,
+    });
+    FetchRequest {
+        topic: "orders".into(),
+        wanted: wanted.collect(),
+    }
+}
+
+/// The next answer is a record, and the one that its token asked for.
+fn found(answered: &Answered) -> Place {
+    let ((partition, offset), answer) = answered.recv_timeout(PATIENCE).expect("an answer");
+    let FetchAnswer::Record(record) = answer else {
+        panic!("{partition}/{offset}: {answer:?}");
+    };
+    assert_eq!((record.partition, record.offset), (partition, offset));
+    assert_eq!(record.value.as_deref(), Some(offset.to_string().as_bytes()));
+    (partition, offset)
+}
+
+#[test]
 fn single_records_are_fetched_at_their_offsets_and_what_is_not_there_is_told() {
     let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(0, 40);
     publishing.fill(1, 3);
-    let (answers, answered) = channel();
-    let settings = scene.settings.reader("fetcher");
-    let fetcher = Fetcher::spawn(
-        &settings,
-        &scene.trouble,
-        move |token: (i32, i64), answer| {
-            let _ = answers.send((token, answer));
-        },
-    )
-    .expect("a fetcher");
+    let (fetcher, answered) = fetcher(&scene);
     let wanted = [(0, 39), (0, 3), (1, 2), (0, 4)];
-    for (partition, offset) in wanted {
-        fetcher.fetch(FetchRequest {
-            token: (partition, offset),
-            topic: "orders".into(),
-            partition,
-            offset,
-        });
+    fetcher.fetch(request(wanted));
+    let all: BTreeSet<_> = wanted.iter().map(|_| found(&answered)).collect();
+    assert_eq!(all, BTreeSet::from(wanted));
+    // Behind the end, and at it.
+    for offset in [1_000, 40] {
+        fetcher.fetch(request([(0, offset)]));
+        let (_, answer) = answered.recv_timeout(PATIENCE).expect("an answer");
+        assert!(matches!(answer, FetchAnswer::Failed(_)), "{answer:?}");
     }
-    for _ in wanted {
-        let ((partition, offset), answer) = answered.recv_timeout(PATIENCE).expect("an answer");
-        let FetchAnswer::Record(record) = answer else {
-            panic!("{partition}/{offset}: {answer:?}");
-        };
-        assert_eq!((record.partition, record.offset), (partition, offset));
-        assert_eq!(record.value.as_deref(), Some(offset.to_string().as_bytes()));
+    // It goes on after that.
+    fetcher.fetch(request([(0, 7)]));
+    assert_eq!(found(&answered), (0, 7));
+}
+
+#[test]
+fn neighbours_of_several_partitions_are_fetched_in_order_while_more_are_asked_for() {
+    const MANY: i64 = 600;
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.fill(0, MANY as u64);
+    publishing.fill(1, MANY as u64);
+    let (fetcher, answered) = fetcher(&scene);
+    // Backwards, so that it has to sort them; the rest when some are there: before, between and behind them.
+    let even = |p: i32| (0..MANY / 2).rev().map(move |i| (p, 2 * i));
+    let odd = |p: i32| (0..MANY / 2).map(move |i| (p, 2 * i + 1));
+    fetcher.fetch(request(even(0).chain(even(1))));
+    let first = found(&answered);
+    assert_eq!(first.1, 0, "the lowest of its partition comes first");
+    fetcher.fetch(request(odd(0).chain(odd(1))));
+    let mut all = BTreeSet::from([first]);
+    while all.len() < 2 * MANY as usize {
+        assert!(all.insert(found(&answered)), "none is told twice");
     }
-    fetcher.fetch(FetchRequest {
-        token: (0, 1_000),
-        topic: "orders".into(),
-        partition: 0,
-        offset: 1_000,
-    });
-    let (_, answer) = answered.recv_timeout(PATIENCE).expect("an answer");
-    assert!(!matches!(answer, FetchAnswer::Record(_)), "{answer:?}");
+    fetcher.fetch(request([(1, 5), (1, 5)]));
+    assert_eq!((found(&answered), found(&answered)), ((1, 5), (1, 5)));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ackwarden::clock;
-use ackwarden::kafka::fetch::{FetchRequest, Fetcher};
+use ackwarden::kafka::fetch::{Answers, FetchRequest, Fetcher, Wanted};
 use ackwarden::kafka::reader::{Applied, Reader, RecordSink};
 use ackwarden::kafka::settings::ClientSettings;
 use ackwarden::kafka::trouble::Trouble;
@@ -58,13 +58,19 @@ fn a_reader_that_cannot_connect_complains_with_the_cure() {
 #[test]
 fn a_fetcher_that_cannot_connect_complains_with_the_cure() {
     let trouble = Trouble::default();
-    let fetcher = Fetcher::spawn(&nobody_listens().reader("test"), &trouble, |_: u8, _| {})
-        .expect("a fetcher");
+    let fetcher = Fetcher::spawn(
+        &nobody_listens().reader("test"),
+        &trouble,
+        |_: Answers<u8>| {},
+    )
+    .expect("a fetcher");
     fetcher.fetch(FetchRequest {
-        token: 0,
         topic: "orders".into(),
-        partition: 0,
-        offset: 0,
+        wanted: vec![Wanted {
+            token: 0,
+            partition: 0,
+            offset: 0,
+        }],
     });
     let said = complaint(&trouble);
     assert!(said.contains("kafka.brokers"), "{said}");
