@@ -21,7 +21,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         "runtime",
         &["core", "clock", "config", "ports", "wire", "kafka"],
     ),
-    ("demo", &["clock"]),
+    ("demo", &["clock", "kafka"]),
     ("cli", &["core", "clock", "config", "kafka", "demo"]),
     (
         "app",

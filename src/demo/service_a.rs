@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::{DemoError, order};
 use crate::clock;
+use crate::kafka::lifeline::Lifeline;
 
 /// How long a stop waits for what is under way.
 const FLUSH_MAX: Duration = Duration::from_secs(20);
@@ -152,6 +153,7 @@ fn send(
     stop: &AtomicBool,
 ) -> Result<(), DemoError> {
     let started = clock::instant();
+    let lifeline = Lifeline::of(&options.brokers);
     let mut done = 0;
     while !stop.load(Ordering::Relaxed) && options.count.is_none_or(|count| done < count) {
         let due = match options.rate {
@@ -166,6 +168,7 @@ fn send(
             done += 1;
         }
         producer.poll(if done < due { Duration::ZERO } else { TICK });
+        lifeline.look(producer.client());
     }
     producer.flush(FLUSH_MAX).map_err(DemoError::kafka(
         "service A's last orders are not confirmed",

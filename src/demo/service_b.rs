@@ -23,6 +23,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::{DemoError, order};
 use crate::clock;
+use crate::kafka::lifeline::Lifeline;
 
 /// How long the first message of a batch is waited for.
 const PULL_WAIT: Duration = Duration::from_millis(200);
@@ -109,6 +110,8 @@ pub fn run(args: ServiceBArgs) -> Result<(), DemoError> {
         std::thread::spawn(end_with_stdin);
     }
     let consumer = consumer(&args)?;
+    // What Ackwarden's own clients have, and a service's own should: docs/operations.md.
+    let (consumers, producers) = (Lifeline::of(&args.brokers), Lifeline::of(&args.brokers));
     let mut worker = Worker {
         producer: ClientConfig::new()
             .set("bootstrap.servers", &args.brokers)
@@ -122,7 +125,9 @@ pub fn run(args: ServiceBArgs) -> Result<(), DemoError> {
     };
     loop {
         let batch = pull(&consumer, &worker.args)?;
+        producers.look(worker.producer.client());
         if batch.is_empty() {
+            consumers.look(consumer.client());
             continue;
         }
         // Before the work is done: this is the mistake that so many consumers make. A refusal (a rebalance is under

@@ -12,6 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::GroupInfo;
 
 use super::KafkaProblem;
+use super::lifeline::Lifeline;
 use super::raw;
 pub use super::raw::{At, Rights};
 use super::settings::refused;
@@ -41,6 +42,7 @@ pub struct Admin {
     config: ClientConfig,
     trouble: Trouble,
     broker: Broker,
+    lifeline: Lifeline,
 }
 
 /// What kind of broker answers.
@@ -89,6 +91,7 @@ impl Admin {
             config: settings.clone(),
             trouble: trouble.clone(),
             broker,
+            lifeline: Lifeline::new(settings),
         })
     }
 
@@ -162,6 +165,7 @@ impl Admin {
 
     /// All that the client has to say by now: what is left would be told as news when it is none any more.
     fn serve(&self) {
+        self.lifeline.look(self.consumer.client());
         for _ in 0..ERRORS_MAX {
             if self.consumer.poll(SERVE_FOR).is_none() {
                 return;

@@ -14,6 +14,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
+use super::learned::LearnedTopics;
+use super::lifeline::Lifeline;
 use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
@@ -24,6 +26,8 @@ use crate::ports::{OwnedHeader, OwnedRecord, RawHeaders, RawRecord};
 const READ_OVER_MAX: i64 = 2_000;
 /// Without any progress for that long, the rest is told as failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Where nothing came for that long, the client is asked whether it reaches a broker.
+const QUIET_AFTER: Duration = Duration::from_secs(2);
 /// How long is waited for records before patience is looked at.
 const BUSY_WAIT: Duration = Duration::from_millis(100);
 /// An idle client is served all the same, so that its log is read. Requests wake it.
@@ -77,6 +81,7 @@ impl<T: Send + 'static> Fetcher<T> {
         let (requests, received) = channel();
         let queue = BatchQueue::new(&consumer, BATCH_MAX);
         let waker = queue.waker();
+        let lifeline = Lifeline::new(settings);
         let thread = std::thread::Builder::new()
             .name("fetcher".into())
             .spawn(move || {
@@ -84,6 +89,8 @@ impl<T: Send + 'static> Fetcher<T> {
                     queue,
                     consumer,
                     context,
+                    learned: LearnedTopics::default(),
+                    lifeline,
                     places: Vec::new(),
                     found: Vec::new(),
                 }
@@ -117,6 +124,8 @@ struct Fetching<T> {
     queue: BatchQueue,
     consumer: BaseConsumer<Context>,
     context: Context,
+    learned: LearnedTopics,
+    lifeline: Lifeline,
     /// Where something is wanted, or was in the last round.
     places: Vec<Place<T>>,
     /// What was found in this round.
@@ -199,6 +208,7 @@ impl<T> Fetching<T> {
             place.at = next;
             if let Some(next) = next {
                 let to = Offset::Offset(next);
+                self.learned.learn(&self.consumer, &place.topic);
                 match go.add_partition_offset(&place.topic, place.partition, to) {
                     Ok(()) => place.assigned = true,
                     Err(error) => fail(place, &mut self.found, &error.to_string()),
@@ -232,6 +242,7 @@ impl<T> Fetching<T> {
             context,
             places,
             found,
+            ..
         } = self;
         let wait = match (found.is_empty(), places.is_empty()) {
             (false, _) => Duration::ZERO,
@@ -277,6 +288,10 @@ impl<T> Fetching<T> {
     }
 
     fn lose_patience(&mut self) {
+        let is_quiet = |place: &Place<T>| place.progress.elapsed() > QUIET_AFTER;
+        if self.places.iter().any(is_quiet) {
+            self.lifeline.look(self.consumer.client());
+        }
         for place in &mut self.places {
             if !place.wanted.is_empty() && place.progress.elapsed() > PATIENCE {
                 fail(place, &mut self.found, "kafka does not answer");

@@ -17,6 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::KafkaProblem;
+use super::lifeline::Lifeline;
 use super::raw;
 pub use super::raw::Committed;
 use super::settings::refused;
@@ -234,10 +235,11 @@ fn join(
         .subscribe(topics)
         .map_err(|e| KafkaProblem::Refused(e.to_string()))?;
     let (orders, received) = channel();
+    let lifeline = Lifeline::new(settings);
     let thread = std::thread::Builder::new()
         .name("member".into())
         .spawn(move || {
-            if let Some(fatal) = run(&consumer, &received, &owned) {
+            if let Some(fatal) = run(&consumer, &received, &owned, &lifeline) {
                 ended.store(true, Ordering::SeqCst);
                 let _ = events.send(fatal);
             }
@@ -251,6 +253,7 @@ fn run(
     consumer: &BaseConsumer<MemberContext>,
     orders: &Receiver<Order>,
     owned: &Owned,
+    lifeline: &Lifeline,
 ) -> Option<MemberEvent> {
     loop {
         loop {
@@ -271,6 +274,7 @@ fn run(
         if let Some(Err(error)) = consumer.poll(POLL) {
             tracing::debug!(%error, "the member's poll");
         }
+        lifeline.look(consumer.client());
         if let Some((code, message)) = fatal(consumer.client()) {
             let fenced = code == RDKafkaErrorCode::FencedInstanceId;
             return Some(MemberEvent::Fatal { fenced, message });

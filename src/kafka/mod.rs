@@ -7,6 +7,8 @@
 pub mod admin;
 mod complaint;
 pub mod fetch;
+mod learned;
+pub mod lifeline;
 pub mod member;
 pub mod publisher;
 mod raw;

@@ -20,6 +20,7 @@ use rdkafka::producer::{
 };
 
 use super::KafkaProblem;
+use super::lifeline::Lifeline;
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::LogPosition;
@@ -125,10 +126,14 @@ impl Publisher {
             .name("publisher".into())
             .spawn({
                 let (current, closing) = (Arc::clone(&producer), Arc::clone(&closing));
+                let lifeline = Lifeline::new(settings);
                 move || {
                     while !closing.load(Ordering::Relaxed) {
                         let producer = in_use(&current);
                         producer.poll(POLL);
+                        if producer.in_flight_count() > 0 {
+                            lifeline.look(producer.client());
+                        }
                         if let Some((code, why)) = producer.client().fatal_error() {
                             tracing::error!(?code, %why, "kafka's producer gave up; another one takes its place");
                             replace(&current, &producer, &make);

@@ -23,6 +23,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaProblem;
+use super::learned::LearnedTopics;
+use super::lifeline::Lifeline;
 use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
@@ -34,6 +36,8 @@ use crate::ports::RawRecord;
 pub const BATCH_MAX: usize = 1_000;
 /// How long a reader without records waits before it looks at its client's log. Orders wake it.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
+/// Of a client from which nothing came for that long it is asked whether it reaches a broker.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 /// A partition of which nothing came for that long, although there is something to be read, is assigned anew; after twice
 /// as long the next time, up to the maximum, so that a record that takes long to come does come.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -105,6 +109,7 @@ impl Reader {
         let (orders, received) = channel();
         let queue = BatchQueue::new(&consumer, BATCH_MAX);
         let waker = queue.waker();
+        let lifeline = Lifeline::new(settings);
         let thread = std::thread::Builder::new()
             .name(name.into())
             .spawn(move || {
@@ -113,6 +118,9 @@ impl Reader {
                     consumer,
                     places: HashMap::new(),
                     generations: HashMap::new(),
+                    learned: LearnedTopics::default(),
+                    lifeline,
+                    heard: clock::instant(),
                     looked: clock::instant(),
                     context,
                 }
@@ -176,6 +184,10 @@ struct Reading {
     consumer: BaseConsumer<Context>,
     places: HashMap<(String, i32), Place>,
     generations: HashMap<String, u64>,
+    learned: LearnedTopics,
+    lifeline: Lifeline,
+    /// When anything came at all.
+    heard: Instant,
     /// When it was last looked for partitions that stand still.
     looked: Instant,
     context: Context,
@@ -294,6 +306,7 @@ impl Reading {
         if wanted.count() == 0 {
             return;
         }
+        self.learned.learn(&self.consumer, topic);
         if let Err(error) = self.consumer.incremental_assign(&wanted) {
             // All or nothing: nothing was assigned.
             for partition in partitions {
@@ -335,6 +348,9 @@ impl Reading {
             self.places.values_mut().for_each(|place| place.moved = now);
         }
         self.looked = clock::instant();
+        if self.heard.elapsed() > QUIET_AFTER {
+            self.lifeline.look(self.consumer.client());
+        }
         let mut stuck: Vec<(String, i32)> = Vec::new();
         let mut first = None;
         for ((topic, partition), place) in &mut self.places {
@@ -365,7 +381,7 @@ impl Reading {
         let mut moved: Vec<Applied> = Vec::new();
         let mut lost: Vec<(String, i32)> = Vec::new();
         let context = &self.context;
-        self.queue.take(IDLE_WAIT, |item| match item {
+        let heard = self.queue.take(IDLE_WAIT, |item| match item {
             Item::Record(record) => {
                 sink.record(&record);
                 note(
@@ -401,6 +417,9 @@ impl Reading {
             } => context.said(level, facility, text),
         });
         let now = clock::instant();
+        if heard > 0 {
+            self.heard = now;
+        }
         // What says nothing new does not count.
         moved.retain_mut(
             |a| match self.places.get_mut(&(a.topic.clone(), a.partition)) {

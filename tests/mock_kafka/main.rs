@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod lifeline;
 mod member;
 mod publisher;
 mod reader;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ::ackwarden::clock;
+use ::ackwarden::kafka::lifeline::Lifeline;
 use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -86,6 +87,7 @@ pub fn read_all(brokers: &str, topic: &str) -> Vec<SeenRecord> {
 /// [`read_all`] with a choice: `ReadCommitted` leaves out what was aborted, and ends at the last stable offset.
 pub fn read_all_as(brokers: &str, topic: &str, isolation: Isolation) -> Vec<SeenRecord> {
     let consumer = observer(brokers, isolation, "ackwarden-tests-observer");
+    let lifeline = Lifeline::of(brokers);
     let mut pending = partitions_of(&consumer, topic);
     let mut list = TopicPartitionList::new();
     for &partition in &pending {
@@ -97,11 +99,14 @@ pub fn read_all_as(brokers: &str, topic: &str, isolation: Isolation) -> Vec<Seen
     let mut progress = clock::instant();
     while !pending.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
-            None => assert!(
-                progress.elapsed() < PATIENCE,
-                "reading {topic} stands still: {} records, no end of partitions {pending:?}",
-                records.len()
-            ),
+            None => {
+                lifeline.look(consumer.client());
+                assert!(
+                    progress.elapsed() < PATIENCE,
+                    "reading {topic} stands still: {} records, no end of partitions {pending:?}",
+                    records.len()
+                );
+            }
             Some(Ok(message)) => {
                 progress = clock::instant();
                 records.push(SeenRecord {

@@ -1,13 +1,14 @@
 //! The only unsafe code: what rust-rdkafka does not offer, or does with a panic.
 //!
 //! Batches of messages from a consumer's queue, with headers as bytes (`batch`); committed offsets whose metadata is
-//! anybody's bytes, and commits with the result of each partition (`offsets`); questions of the admin API (`ask`); what the
-//! allocator does with librdkafka's memory (`memory`).
+//! anybody's bytes, and commits with the result of each partition (`offsets`); questions of the admin API (`ask`); which
+//! brokers a client knows (`brokers`); what the allocator does with librdkafka's memory (`memory`).
 //! Everything is borrowed or copied before its owner is freed; no pointer leaves this folder.
 #![allow(unsafe_code)]
 
 mod ask;
 mod batch;
+mod brokers;
 mod memory;
 mod offsets;
 
@@ -21,6 +22,7 @@ use super::KafkaProblem;
 
 pub use ask::{At, Rights, cluster_id, describe_topics, group_rights, list_offsets};
 pub use batch::{BatchQueue, Item, Waker};
+pub use brokers::{add_brokers, reaches_a_broker};
 pub use memory::keep_freed_memory;
 pub use offsets::{Committed, commit, committed};
 
