@@ -13,6 +13,10 @@ use ackwarden::ports::StoreError;
 use ackwarden::runtime::prepare::PrepareError;
 use clap::Parser;
 
+/// What is allocated on one thread is freed on another, all the time: glibc's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     if let Some(name) = cli.command.not_built() {

@@ -110,7 +110,7 @@ pub fn run(args: ServiceBArgs) -> Result<(), DemoError> {
         std::thread::spawn(end_with_stdin);
     }
     let consumer = consumer(&args)?;
-    // What Ackwarden's own clients have, and a service's own should: docs/operations.md.
+    // What Ackwarden's own clients have, and a service's own should: docs/guarantees.md.
     let (consumers, producers) = (Lifeline::of(&args.brokers), Lifeline::of(&args.brokers));
     let mut worker = Worker {
         producer: ClientConfig::new()
