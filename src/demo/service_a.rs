@@ -168,7 +168,7 @@ fn send(
             done += 1;
         }
         producer.poll(if done < due { Duration::ZERO } else { TICK });
-        lifeline.look(producer.client());
+        lifeline.look(producer.client(), &options.topic);
     }
     producer.flush(FLUSH_MAX).map_err(DemoError::kafka(
         "service A's last orders are not confirmed",

@@ -125,9 +125,9 @@ pub fn run(args: ServiceBArgs) -> Result<(), DemoError> {
     };
     loop {
         let batch = pull(&consumer, &worker.args)?;
-        producers.look(worker.producer.client());
+        producers.look(worker.producer.client(), &worker.args.topic);
         if batch.is_empty() {
-            consumers.look(consumer.client());
+            consumers.look(consumer.client(), &worker.args.topic);
             continue;
         }
         // Before the work is done: this is the mistake that so many consumers make. A refusal (a rebalance is under

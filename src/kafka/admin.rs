@@ -100,6 +100,7 @@ impl Admin {
     /// # Errors
     /// No answer, or one with an error in it.
     pub fn topic(&self, name: &str) -> Result<Option<TopicInfo>, KafkaProblem> {
+        self.lifeline.look(self.consumer.client(), name);
         // Serves what the client has to say: errors come in no other way.
         self.serve();
         let metadata = self
@@ -165,7 +166,6 @@ impl Admin {
 
     /// All that the client has to say by now: what is left would be told as news when it is none any more.
     fn serve(&self) {
-        self.lifeline.look(self.consumer.client());
         for _ in 0..ERRORS_MAX {
             if self.consumer.poll(SERVE_FOR).is_none() {
                 return;

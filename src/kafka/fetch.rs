@@ -156,8 +156,16 @@ impl<T> Fetching<T> {
                     Err(TryRecvError::Disconnected) => return,
                 }
             }
+            let began = clock::instant();
             self.aim();
             self.read();
+            if began.elapsed() > QUIET_AFTER {
+                // It was us who waited, for something else.
+                let now = clock::instant();
+                self.places
+                    .iter_mut()
+                    .for_each(|place| place.progress = now);
+            }
             self.lose_patience();
             if !self.found.is_empty() {
                 answers(std::mem::take(&mut self.found));
@@ -191,6 +199,8 @@ impl<T> Fetching<T> {
     /// Has the client read where something is wanted, and nowhere else.
     fn aim(&mut self) {
         let (mut leave, mut go) = (TopicPartitionList::new(), TopicPartitionList::new());
+        // Once for all of its partitions, also where nobody answers.
+        let mut asked: Option<String> = None;
         for place in &mut self.places {
             // What came is sorted, and so is what was there: this merges the two.
             let wanted = place.wanted.make_contiguous();
@@ -208,7 +218,10 @@ impl<T> Fetching<T> {
             place.at = next;
             if let Some(next) = next {
                 let to = Offset::Offset(next);
-                self.learned.learn(&self.consumer, &place.topic);
+                if asked.as_ref() != Some(&place.topic) {
+                    self.learned.learn(&self.consumer, &place.topic);
+                    asked = Some(place.topic.clone());
+                }
                 match go.add_partition_offset(&place.topic, place.partition, to) {
                     Ok(()) => place.assigned = true,
                     Err(error) => fail(place, &mut self.found, &error.to_string()),
@@ -288,13 +301,15 @@ impl<T> Fetching<T> {
     }
 
     fn lose_patience(&mut self) {
-        let is_quiet = |place: &Place<T>| place.progress.elapsed() > QUIET_AFTER;
-        if self.places.iter().any(is_quiet) {
-            self.lifeline.look(self.consumer.client());
+        let is_quiet = |place: &&Place<T>| place.progress.elapsed() > QUIET_AFTER;
+        if let Some(place) = self.places.iter().find(is_quiet) {
+            self.lifeline.look(self.consumer.client(), &place.topic);
         }
         for place in &mut self.places {
             if !place.wanted.is_empty() && place.progress.elapsed() > PATIENCE {
                 fail(place, &mut self.found, "kafka does not answer");
+                // What is wanted of it next is asked for anew.
+                place.at = None;
             }
         }
     }

@@ -15,8 +15,10 @@ use rdkafka::config::ClientConfig;
 use super::raw;
 use crate::clock;
 
-/// A client is looked at no more often than this.
+/// A client is looked at no more often than this; twice as long each time that it reaches nobody, up to the maximum, since
+/// librdkafka keeps all that it is ever told.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY_MAX: Duration = Duration::from_secs(60);
 /// A broker that is there answers sooner, also from afar. One that is not costs that much of each look.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -24,7 +26,14 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lifeline {
     brokers: CString,
-    looked: Mutex<Instant>,
+    last: Mutex<Look>,
+}
+
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    next_after: Duration,
+    reached: bool,
 }
 
 impl Lifeline {
@@ -40,23 +49,35 @@ impl Lifeline {
         Self {
             // A list with a NUL in it makes no client in the first place.
             brokers: CString::new(brokers).unwrap_or_default(),
-            looked: Mutex::new(clock::instant()),
+            last: Mutex::new(Look {
+                at: clock::instant(),
+                next_after: LOOK_EVERY,
+                reached: true,
+            }),
         }
     }
 
-    /// Whether it was time to look; waits for an answer if it was. Of any thread.
-    pub fn look<C: ClientContext>(&self, client: &Client<C>) -> bool {
+    /// Whether the client reaches a broker, as far as known. When it is time to look, it asks for `topic`'s metadata (without
+    /// a name, a client that reads nothing yet would ask for all there are), and waits for the answer.
+    pub fn look<C: ClientContext>(&self, client: &Client<C>, topic: &str) -> bool {
         {
-            let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-            if looked.elapsed() < LOOK_EVERY {
-                return false;
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.at.elapsed() < last.next_after {
+                return last.reached;
             }
-            *looked = clock::instant();
+            last.at = clock::instant();
         }
-        if !raw::reaches_a_broker(client, ANSWERS_WITHIN) {
+        let reached = client.fetch_metadata(Some(topic), ANSWERS_WITHIN).is_ok();
+        if !reached {
             // Those that it knows already stay as they are.
             raw::add_brokers(client, &self.brokers);
         }
-        true
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.reached = reached;
+        last.next_after = match reached {
+            true => LOOK_EVERY,
+            false => (2 * last.next_after).min(LOOK_EVERY_MAX),
+        };
+        reached
     }
 }

@@ -236,10 +236,14 @@ fn join(
         .map_err(|e| KafkaProblem::Refused(e.to_string()))?;
     let (orders, received) = channel();
     let lifeline = Lifeline::new(settings);
+    let topic = topics.first().map_or_else(String::new, |t| (*t).to_owned());
     let thread = std::thread::Builder::new()
         .name("member".into())
         .spawn(move || {
-            if let Some(fatal) = run(&consumer, &received, &owned, &lifeline) {
+            let look = || {
+                lifeline.look(consumer.client(), &topic);
+            };
+            if let Some(fatal) = run(&consumer, &received, &owned, &look) {
                 ended.store(true, Ordering::SeqCst);
                 let _ = events.send(fatal);
             }
@@ -253,7 +257,7 @@ fn run(
     consumer: &BaseConsumer<MemberContext>,
     orders: &Receiver<Order>,
     owned: &Owned,
-    lifeline: &Lifeline,
+    look: &dyn Fn(),
 ) -> Option<MemberEvent> {
     loop {
         loop {
@@ -274,7 +278,7 @@ fn run(
         if let Some(Err(error)) = consumer.poll(POLL) {
             tracing::debug!(%error, "the member's poll");
         }
-        lifeline.look(consumer.client());
+        look();
         if let Some((code, message)) = fatal(consumer.client()) {
             let fenced = code == RDKafkaErrorCode::FencedInstanceId;
             return Some(MemberEvent::Fatal { fenced, message });

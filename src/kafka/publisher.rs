@@ -126,13 +126,15 @@ impl Publisher {
             .name("publisher".into())
             .spawn({
                 let (current, closing) = (Arc::clone(&producer), Arc::clone(&closing));
-                let lifeline = Lifeline::new(settings);
+                let (lifeline, counts) = (Lifeline::new(settings), Arc::clone(&counts));
                 move || {
                     while !closing.load(Ordering::Relaxed) {
                         let producer = in_use(&current);
                         producer.poll(POLL);
-                        if producer.in_flight_count() > 0 {
-                            lifeline.look(producer.client());
+                        if producer.in_flight_count() > 0
+                            && let Some(topic) = any_topic(&counts)
+                        {
+                            lifeline.look(producer.client(), &topic);
                         }
                         if let Some((code, why)) = producer.client().fatal_error() {
                             tracing::error!(?code, %why, "kafka's producer gave up; another one takes its place");
@@ -228,6 +230,12 @@ impl Publisher {
             let _ = thread.join();
         }
     }
+}
+
+/// Of those that are written to.
+fn any_topic(counts: &PartitionCounts) -> Option<String> {
+    let counts = counts.read().unwrap_or_else(PoisonError::into_inner);
+    counts.keys().next().cloned()
 }
 
 fn in_use(current: &Current) -> Arc<BaseProducer<PublisherContext>> {

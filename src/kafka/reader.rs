@@ -299,7 +299,10 @@ impl Reading {
                 next => Offset::Offset(next),
             };
             match wanted.add_partition_offset(topic, *partition, offset) {
-                Ok(()) => place.assigned = true,
+                Ok(()) => {
+                    place.assigned = true;
+                    place.moved = clock::instant();
+                }
                 Err(error) => self.context.complain(&error.to_string()),
             }
         }
@@ -309,8 +312,9 @@ impl Reading {
         self.learned.learn(&self.consumer, topic);
         if let Err(error) = self.consumer.incremental_assign(&wanted) {
             // All or nothing: nothing was assigned.
-            for partition in partitions {
-                if let Some(place) = self.places.get_mut(&(topic.to_owned(), *partition)) {
+            for element in wanted.elements() {
+                let place = (topic.to_owned(), element.partition());
+                if let Some(place) = self.places.get_mut(&place) {
                     place.assigned = false;
                 }
             }
@@ -348,13 +352,18 @@ impl Reading {
             self.places.values_mut().for_each(|place| place.moved = now);
         }
         self.looked = clock::instant();
-        if self.heard.elapsed() > QUIET_AFTER {
-            self.lifeline.look(self.consumer.client());
+        if self.heard.elapsed() > QUIET_AFTER
+            && let Some((topic, _)) = self.places.keys().next()
+            && !self.lifeline.look(self.consumer.client(), topic)
+        {
+            // Nobody is reached: that is not the partitions' fault.
+            let now = clock::instant();
+            self.places.values_mut().for_each(|place| place.moved = now);
         }
         let mut stuck: Vec<(String, i32)> = Vec::new();
         let mut first = None;
         for ((topic, partition), place) in &mut self.places {
-            let readable = place.assigned && !place.lost && place.next < place.end;
+            let readable = !place.paused && !place.lost && place.next < place.end;
             if readable && place.moved.elapsed() > place.patience {
                 first.get_or_insert((place.moved.elapsed(), place.next, place.end));
                 stuck.push((topic.clone(), *partition));

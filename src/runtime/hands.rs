@@ -216,6 +216,7 @@ impl Hands for KafkaHands {
     fn told_ends(&mut self, topic: &str, ends: &[(i32, i64)]) {
         self.source_readers.told_ends(topic, ends);
         self.ack_readers.told_ends(topic, ends);
+        self.state_reader.told_ends(topic, ends);
         if let Some(reader) = &self.rebuild_reader.reader {
             reader.told_ends(topic, ends);
         }

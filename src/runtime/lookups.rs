@@ -269,6 +269,7 @@ fn look_round(
             )?;
         }
     }
+    tell_readable(admin, &names.config.kafka.state_topic, &[0], inputs)?;
     refresh_counts(names, admin, counts);
     send(
         inputs,

@@ -179,6 +179,7 @@ pub fn read_state(
     };
     let mut reader = Reader::spawn("state", &settings.reader("state"), trouble, sink)?;
     reader.read(topic, &[(0, LOG_START)], 0);
+    reader.told_ends(topic, &[(0, end)]);
     let mut position = 0;
     while position < end {
         if stopped() {

@@ -24,7 +24,7 @@ fn a_client_that_knows_no_broker_is_told_of_those_it_began_with() {
     let settings = scene.settings.reader("test");
     let lifeline = Lifeline::new(&settings);
     let found = eventually("a broker answers", PATIENCE, || {
-        lifeline.look(client.client());
+        lifeline.look(client.client(), "orders");
         metadata().ok()
     });
     assert_eq!(found.brokers().len(), 1);

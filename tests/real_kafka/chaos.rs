@@ -124,9 +124,9 @@ impl Seen {
     }
 }
 
-/// What the group has committed, by partition.
-fn newest_commits(scene: &Scene) -> Vec<(i32, i64)> {
-    let newest = |p| committed(&scene.brokers, &scene.group(), &scene.topic, p);
+/// What the group has committed of a topic, by partition.
+fn newest_commits(brokers: &str, group: &str, topic: &str) -> Vec<(i32, i64)> {
+    let newest = |p| committed(brokers, group, topic, p);
     let each = (0..PARTITIONS).map(|p| (p, newest(p).expect("a commit of each partition").0));
     each.collect()
 }
@@ -256,8 +256,9 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
     judge::dead_letters_identical(&limited.source, &limited.dead);
     assert_eq!(seen.dead, [], "dead letters of a topic without a limit");
     // Asked for before they are read, since more of them may come.
-    let newest = [&stage.scenes[0], &stage.scenes[1]].map(newest_commits);
-    let commits = commits_of(&stage.scenes[0].brokers, &stage.scenes[0].group());
+    let (brokers, group) = (&stage.scenes[0].brokers, stage.scenes[0].group());
+    let newest = [0, 1].map(|i| newest_commits(brokers, &group, &stage.scenes[i].topic));
+    let commits = commits_of(brokers, &group);
     let mut looked_at = 0;
     for ((scene, each), newest) in stage.scenes.iter().zip([&seen, &limited]).zip(newest) {
         let commits = commits.get(&scene.topic).map_or(&[][..], Vec::as_slice);

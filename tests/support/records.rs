@@ -100,7 +100,7 @@ pub fn read_all_as(brokers: &str, topic: &str, isolation: Isolation) -> Vec<Seen
     while !pending.is_empty() {
         match consumer.poll(Duration::from_millis(200)) {
             None => {
-                lifeline.look(consumer.client());
+                lifeline.look(consumer.client(), topic);
                 assert!(
                     progress.elapsed() < PATIENCE,
                     "reading {topic} stands still: {} records, no end of partitions {pending:?}",

@@ -22,7 +22,7 @@ use super::KafkaProblem;
 
 pub use ask::{At, Rights, cluster_id, describe_topics, group_rights, list_offsets};
 pub use batch::{BatchQueue, Item, Waker};
-pub use brokers::{add_brokers, reaches_a_broker};
+pub use brokers::add_brokers;
 pub use memory::keep_freed_memory;
 pub use offsets::{Committed, commit, committed};
 
