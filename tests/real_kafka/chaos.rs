@@ -16,6 +16,7 @@ use crate::support::commits::commits_of;
 use crate::support::dice::Dice;
 use crate::support::judge_dead::{Promise, dead_lettered_as_promised};
 use crate::support::judge_time::{self, Standstills, Window};
+use crate::support::judge_twins::twins_are_messages;
 use crate::support::records::{SeenRecord, committed};
 use crate::support::service_b::ServiceB;
 use crate::support::small_disk::SmallDisk;
@@ -29,6 +30,8 @@ const MAX_ATTEMPTS: u32 = 3;
 const IGNORE_EVERY: u64 = 10;
 /// Behind a standstill: a publish's own timeout of 1.5 s, and what brokers and clients take to find each other.
 const SETTLING_MS: i64 = 3_000 + IN_FLIGHT_MS;
+/// What a killed coordinator had sent may land that much later: its rebuild, and what is between.
+const TWINS_FELT_MS: i64 = 2 * SETTLING_MS;
 /// For what came when the faults were over.
 const DRAINED_WITHIN: Duration = Duration::from_secs(400);
 /// And after a long run, in which a Service B may be down for a minute.
@@ -207,7 +210,7 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
     let drained_in = began.elapsed() - faults_took;
     let_pass(1.0);
 
-    let [seen, limited] = [&stage.scenes[0], &stage.scenes[1]].map(Seen::of);
+    let [mut seen, mut limited] = [&stage.scenes[0], &stage.scenes[1]].map(Seen::of);
     let processed = stage.services[0].processed();
     let again = judge::all_processed(&sent, &processed);
     let standstills = Standstills {
@@ -216,6 +219,10 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
     };
     let harmed: Vec<Window> =
         stage.windows(|fault| fault.harms_a_coordinator() || fault.is_a_standstill());
+    let mut twins = 0;
+    for each in [&mut seen, &mut limited] {
+        twins += twins_are_messages(&mut each.source, &each.dead, &harmed, TWINS_FELT_MS);
+    }
     let mut held_up = 0;
     let mut late = 0;
     let mut copies = 0;
@@ -282,7 +289,8 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
         tally.twice,
     ));
     say_loudly(&format!(
-        "copies {copies}, of them {} within 1 s after an ACK and {held_up} held up by a standstill; the machine was late {} \
+        "copies {copies}, of them {} within 1 s after an ACK and {held_up} held up by a standstill, {twins} tracked as messages of \
+         their own; the machine was late {} \
          times; {looked_at} commits looked at",
         late - held_up,
         machine::standstills().windows.len(),

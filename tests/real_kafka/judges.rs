@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::support::judge;
 use crate::support::judge_dead::{Promise, Tally, dead_lettered_as_promised};
 use crate::support::judge_time::{self, Standstills, Window};
+use crate::support::judge_twins::twins_are_messages;
 use crate::support::records::SeenRecord;
 
 #[test]
@@ -219,6 +220,40 @@ fn dead_letters_that_were_not_promised_and_promises_not_kept_are_found() {
     );
     let copied_after = [settlement(1, 500), ack("t/0/2", 300)];
     wrong(&copied_after, &fine_dead, "after its settlement");
+}
+
+#[test]
+fn a_twin_that_was_tracked_is_a_message_of_its_own_and_only_where_something_was_harmed() {
+    // 2 is a second copy of 0 for attempt 2, and has a copy of its own.
+    let source = [
+        original(0, 100),
+        copy(1, 0, 2, 1_100),
+        copy(2, 0, 2, 1_200),
+        copy(3, 2, 2, 2_200),
+    ];
+    let why = violation(|| {
+        judge::copies_identical(&source);
+    });
+    assert!(why.contains("t/0/2: not on the topic"), "{why}");
+    let harmed = [Window {
+        from_ms: 900,
+        to_ms: 1_000,
+    }];
+    let mut judged = source.clone();
+    assert_eq!(twins_are_messages(&mut judged, &[], &harmed, 500), 1);
+    assert_eq!(judge::copies_identical(&judged), 2);
+    judge::attempts_without_gaps(&judged, &[], 2, 1);
+    let why = violation(|| {
+        twins_are_messages(&mut source.clone(), &[], &harmed, 100);
+    });
+    assert!(why.contains("nothing was harmed"), "{why}");
+    // Where nothing of it was sent again, it is a copy like others; what is not there stays missing.
+    assert_eq!(
+        twins_are_messages(&mut source.clone()[..3], &[], &harmed, 500),
+        0
+    );
+    let mut missing = [copy(1, 7, 2, 1_100)];
+    assert_eq!(twins_are_messages(&mut missing, &[], &harmed, 500), 0);
 }
 
 fn settlement(of: i64, timestamp_ms: i64) -> SeenRecord {

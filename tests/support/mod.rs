@@ -19,6 +19,7 @@ pub mod dice;
 pub mod judge;
 pub mod judge_dead;
 pub mod judge_time;
+pub mod judge_twins;
 pub mod kafka;
 pub mod kafka_fetch;
 pub mod kafka_security;
