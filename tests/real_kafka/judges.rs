@@ -229,7 +229,7 @@ fn a_twin_that_was_tracked_is_a_message_of_its_own_and_only_where_something_was_
         original(0, 100),
         copy(1, 0, 2, 1_100),
         copy(2, 0, 2, 1_200),
-        copy(3, 2, 2, 2_200),
+        copy(3, 2, 3, 2_200),
     ];
     let why = violation(|| {
         judge::copies_identical(&source);
@@ -242,7 +242,11 @@ fn a_twin_that_was_tracked_is_a_message_of_its_own_and_only_where_something_was_
     let mut judged = source.clone();
     assert_eq!(twins_are_messages(&mut judged, &[], &harmed, 500), 1);
     assert_eq!(judge::copies_identical(&judged), 2);
-    judge::attempts_without_gaps(&judged, &[], 2, 1);
+    judge::attempts_without_gaps(&judged, &[], 3, 1);
+    let why = violation(|| {
+        judge::attempts_without_gaps(&judged, &[], 2, 1);
+    });
+    assert!(why.contains("t/0/2: attempts [2, 3]"), "{why}");
     let why = violation(|| {
         twins_are_messages(&mut source.clone(), &[], &harmed, 100);
     });

@@ -118,9 +118,14 @@ pub fn attempts_without_gaps(
     let mut violations = Vec::new();
     for (origin, deliveries) in by_origin(source) {
         let mut attempts: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut first = 1;
         for delivery in deliveries {
             match (delivery.origin(), delivery.attempt()) {
-                (None, _) => *attempts.entry(1).or_default() += 1,
+                // A twin that is a message of its own goes on from the attempt that it is (`judge_twins`).
+                (None, attempt) => {
+                    first = attempt.unwrap_or(1);
+                    *attempts.entry(first).or_default() += 1;
+                }
                 (Some(_), Some(attempt)) => *attempts.entry(attempt).or_default() += 1,
                 (Some(_), None) => violations.push(format!(
                     "{origin}: copy {} has no attempt",
@@ -128,10 +133,10 @@ pub fn attempts_without_gaps(
                 )),
             }
         }
-        let last = u32::try_from(attempts.len()).expect("few attempts");
-        if !attempts.keys().copied().eq(1..=last) || last > max_attempts {
+        let last = first - 1 + u32::try_from(attempts.len()).expect("few attempts");
+        if !attempts.keys().copied().eq(first..=last) || last > max_attempts {
             violations.push(format!(
-                "{origin}: attempts {:?}, to be 1 to at most {max_attempts}",
+                "{origin}: attempts {:?}, to be {first} to at most {max_attempts}",
                 attempts.keys().collect::<Vec<_>>()
             ));
         }

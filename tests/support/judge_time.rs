@@ -103,7 +103,7 @@ pub fn first_of_each_attempt(deliveries: &[&SeenRecord]) -> BTreeMap<u32, i64> {
     let mut first: BTreeMap<u32, i64> = BTreeMap::new();
     for delivery in deliveries {
         let attempt = match delivery.origin() {
-            None => 1,
+            None => delivery.attempt().unwrap_or(1),
             Some(_) => delivery.attempt().unwrap_or(0),
         };
         let at = first.entry(attempt).or_insert(delivery.timestamp_ms);

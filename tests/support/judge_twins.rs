@@ -8,7 +8,7 @@ use super::records::SeenRecord;
 
 /// What a former life of a coordinator had sent, and what landed only in the next, is a message of its own
 /// (docs/decisions/0003): its copies and its dead letter name it as their origin. From here on such a record counts as an
-/// original, without the headers that it had as a copy. Something was harmed at most `felt_ms` before it was appended.
+/// original, without the headers that it had as a copy, but for its attempt, from which it goes on. Something was harmed at most `felt_ms` before it was appended.
 /// Answers with how many there are.
 pub fn twins_are_messages(
     source: &mut [SeenRecord],
@@ -35,9 +35,9 @@ pub fn twins_are_messages(
                 "{position}: a copy that was tracked as a message of its own, and nothing was harmed before it"
             ));
         }
-        record
-            .headers
-            .retain(|(name, _)| !name.starts_with(b"ackwarden-"));
+        record.headers.retain(|(name, _)| {
+            !name.starts_with(b"ackwarden-") || name.as_slice() == b"ackwarden-attempt"
+        });
     }
     report("twins are messages of their own", violations);
     twins
