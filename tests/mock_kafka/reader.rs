@@ -10,7 +10,7 @@ use ackwarden::kafka::reader::{Applied, Reader, RecordSink};
 use ackwarden::ports::{OwnedHeader, RawRecord};
 
 use crate::support::eventually;
-use crate::{PATIENCE, Scene, header, record};
+use crate::{PATIENCE, Publishing, Scene, header, record};
 
 #[derive(Debug)]
 enum Seen {
@@ -216,14 +216,20 @@ fn a_stopped_partition_is_read_no_more_and_the_others_go_on() {
     }
 }
 
-#[test]
-fn what_comes_while_an_idle_partition_is_paused_is_read_after_it() {
+/// A reader that has read three records of partition 0, and is at its end.
+fn three_read() -> (Scene, Publishing, Reader, Receiver<Seen>) {
     let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.fill(0, 3);
     let (reader, sees) = reader(&scene);
     reader.read("orders", &[(0, 0)], 1);
     assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    (scene, publishing, reader, sees)
+}
+
+#[test]
+fn what_comes_while_an_idle_partition_is_paused_is_read_after_it() {
+    let (_scene, publishing, reader, sees) = three_read();
     // Its end was told, with nothing read behind it: the place to go on from is the end itself.
     settle();
     reader.pause("orders", 0, true);
@@ -237,12 +243,7 @@ fn what_comes_while_an_idle_partition_is_paused_is_read_after_it() {
 
 #[test]
 fn a_partition_that_was_paused_when_it_was_stopped_is_read_when_it_comes_back() {
-    let scene = Scene::start();
-    let publishing = scene.publisher();
-    publishing.fill(0, 3);
-    let (reader, sees) = reader(&scene);
-    reader.read("orders", &[(0, 0)], 1);
-    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    let (_scene, _, reader, sees) = three_read();
     reader.pause("orders", 0, true);
     reader.stop_reading("orders", 0);
     reader.read("orders", &[(0, 1)], 2);
@@ -266,12 +267,7 @@ fn a_partition_that_is_paused_before_anything_was_read_begins_where_it_was_to_be
 
 #[test]
 fn what_stands_still_below_its_end_is_assigned_anew_and_read_on_from_where_it_was() {
-    let scene = Scene::start();
-    let publishing = scene.publisher();
-    publishing.fill(0, 3);
-    let (reader, sees) = reader(&scene);
-    reader.read("orders", &[(0, 0)], 1);
-    assert_eq!(read_to(&sees, 0, 3), [0, 1, 2]);
+    let (scene, publishing, reader, sees) = three_read();
     assert_eq!(scene.trouble.recent(), None);
     // The client has no reason to believe that there is more; whoever asked the broker has.
     reader.told_ends("orders", &[(0, 5)]);
