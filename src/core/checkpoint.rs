@@ -145,7 +145,7 @@ fn detail_image(d: &Detail, now: Now, taken_wall_ms: i64) -> DetailImage {
                 cause: x.cause,
             })
             .collect(),
-        unaccounted: d.unaccounted,
+        unaccounted: d.unaccounted + d.again,
         pending_attempt: d.pending_attempt,
         // What was being fetched or published is due again at once, behind the barrier.
         due_in_ms: match d.phase {
@@ -352,8 +352,10 @@ fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) 
         DetailState::PayloadLost => Phase::Settled(State::PayloadLost),
         DetailState::Missed => Phase::Settled(State::Missed),
     };
-    if d.is_settled() {
+    if d.is_settled() || d.may_come() {
         d.ambiguous_since = Some(now.mono_ms as i64);
+    }
+    if d.is_settled() {
         d.deadline = Some(now.mono_ms as i64 + super::firing::AMBIGUOUS_KEPT_MS);
     }
     d

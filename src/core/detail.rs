@@ -1,6 +1,7 @@
 //! A message with a history: retried, verdicts pending, a timeout of its own, or settled while a copy is still about.
 
 use super::effect::DeadLetterCause;
+use super::guards::Guard;
 use super::record::{Cause, CauseKind, Verdict};
 use super::types::LogPosition;
 use super::view::State;
@@ -29,9 +30,18 @@ pub(super) struct Detail {
     /// `pending_attempt`.
     pub unaccounted: u32,
     pub unaccounted_from: u32,
+    /// Copies submitted and not reported: until then, any record of the attempts from `reports_from` to
+    /// `pending_attempt` may be one of them.
+    pub reports_out: u32,
+    pub reports_from: u32,
+    /// Records of the attempts from `again_from` to `again_to` that may come beside those: each unclear report may stand
+    /// for two.
+    pub again: u32,
+    pub again_from: u32,
+    pub again_to: u32,
     /// The attempt that was submitted last, while it does not count yet; 0: none.
     pub pending_attempt: u32,
-    /// When the last report of an unaccounted copy came back ambiguous; monotonic ms.
+    /// When the last report of a copy that is not accounted for came back ambiguous; monotonic ms.
     pub ambiguous_since: Option<i64>,
     /// Extensions of this attempt, ms in all.
     pub extended_ms: u64,
@@ -98,7 +108,108 @@ pub(super) enum Fate {
     Dead(DeadLetterCause),
 }
 
+/// Why a record is taken for a copy that we submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// As many were submitted whose place is not known.
+    Unaccounted,
+    /// One more may have come of an unclear report.
+    Again,
+    /// Its submission is under way, or was reported further behind and not read yet: the producer wrote it twice.
+    Twin,
+}
+
 impl Detail {
+    /// Whether a record of that attempt at that offset, with the same payload, is one of ours.
+    ///
+    /// The idempotent producer may write a submission twice: when a record times out, it begins a new epoch, and what it
+    /// had sent without an answer is sent again under that, where the broker cannot know it (docs/decisions/0008). What
+    /// landed of the older epoch lies before what was reported of the newer one, since the broker fences the older.
+    pub fn proof_of(&self, attempt: u32, offset: i64) -> Option<Proof> {
+        let of_those = |from: u32, to: u32| (from..=to).contains(&attempt);
+        if self.unaccounted > 0 && of_those(self.unaccounted_from, self.pending_attempt) {
+            return Some(Proof::Unaccounted);
+        }
+        if !Guard::WrittenTwice.holds() {
+            return None;
+        }
+        if self.again > 0 && of_those(self.again_from, self.again_to) {
+            return Some(Proof::Again);
+        }
+        let under_way =
+            self.reports_out > 0 && of_those(self.reports_from, self.pending_attempt);
+        let before_its_twin =
+            |d: &Delivery| d.attempt == attempt && !d.read && offset < d.offset;
+        (under_way || self.deliveries.iter().any(before_its_twin)).then_some(Proof::Twin)
+    }
+
+    /// A copy is submitted.
+    pub fn sends(&mut self, attempt: u32) {
+        self.pending_attempt = attempt;
+        if self.unaccounted == 0 {
+            self.unaccounted_from = attempt;
+        }
+        if self.reports_out == 0 {
+            self.reports_from = attempt;
+        }
+        self.unaccounted += 1;
+        self.reports_out += 1;
+    }
+
+    /// The record was read.
+    pub fn accounts_for(&mut self, proof: Proof) {
+        match proof {
+            Proof::Unaccounted => self.unaccounted -= 1,
+            Proof::Again => self.again -= 1,
+            Proof::Twin => {}
+        }
+        self.unclear_no_more();
+    }
+
+    /// The report of that attempt is there. There is one of an attempt at a time.
+    pub fn is_reported(&mut self, attempt: u32) {
+        self.reports_out = self.reports_out.saturating_sub(1);
+        if attempt == self.reports_from {
+            self.reports_from += 1;
+        }
+    }
+
+    /// It was refused.
+    pub fn was_not_sent(&mut self, attempt: u32) {
+        self.is_reported(attempt);
+        self.unaccounted = self.unaccounted.saturating_sub(1);
+    }
+
+    /// The report of that attempt was ambiguous: it may be in the log, or come, once or twice.
+    pub fn is_unclear(&mut self, attempt: u32, mono: i64) {
+        self.ambiguous_since = Some(mono);
+        if self.again == 0 {
+            self.again_from = attempt;
+        }
+        self.again_to = attempt;
+        self.again += 1;
+    }
+
+    pub fn unclear_no_more(&mut self) {
+        if self.unaccounted == 0 && self.again == 0 {
+            self.ambiguous_since = None;
+        }
+    }
+
+    /// A copy of it may be in the log, or come, that was not read yet.
+    pub fn may_come(&self) -> bool {
+        self.unaccounted > 0 || self.again > 0 || self.reports_out > 0
+    }
+
+    /// None of them comes any more.
+    pub fn gives_up(&mut self) {
+        self.unaccounted = 0;
+        self.again = 0;
+        self.reports_out = 0;
+        self.deadline = None;
+        self.deliveries.iter_mut().for_each(|d| d.read = true);
+    }
+
     pub fn state(&self) -> State {
         match self.phase {
             Phase::Settled(state) => state,

@@ -5,7 +5,7 @@
 //! the submission is the very next effect. Dead letter durable, then settlement durable, then forgotten (4).
 
 use super::ack_topic::AckTopic;
-use super::detail::{Fate, Phase};
+use super::detail::{Detail, Fate, Phase};
 use super::effect::{DeadLetterCause, DeadLetterPayload, Effect, Headers, Publication, Publish};
 use super::event::FetchOutcome;
 use super::guards::Guard;
@@ -25,8 +25,10 @@ pub(super) const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 pub(super) const AMBIGUOUS_AGAIN_MS: i64 = 1_000;
 /// With ACKs waiting for unread records, an ambiguous copy is looked at again after this.
 const UNSEEN_AGAIN_MS: i64 = 50;
-/// For how long a settled message is remembered for a copy of it that may or may not be in the log. A stopped broker
-/// has been seen to append seven seconds late; ten minutes is far beyond any produce timeout.
+/// And for that long. A stopped broker has been seen to append seven seconds late.
+const UNSEEN_FOR_MS: i64 = 30_000;
+/// For how long a settled message is remembered for a copy of it that may or may not be in the log: far beyond
+/// any produce timeout.
 pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
 /// A fetch or publication that was refused is tried again after this, doubled up to the cap.
 pub(super) const REFUSED_AGAIN_MS: i64 = 1_000;
@@ -94,11 +96,7 @@ impl Topic {
             if detail == Some((deadline, origin))
                 && p.details.get(&origin).is_some_and(|d| d.is_settled())
             {
-                p.update(origin, |d| {
-                    d.unaccounted = 0;
-                    d.deadline = None;
-                    d.deliveries.iter_mut().for_each(|d| d.read = true);
-                });
+                p.update(origin, Detail::gives_up);
                 self.drop_if_over(number, origin);
                 continue;
             }
@@ -287,7 +285,7 @@ impl Topic {
                 self.release(number, origin, cx, true);
                 self.wait_again(number, origin, 0, cx);
             }
-            FetchOutcome::Found { .. } if self.may_be_acked_unseen(number, origin) => {
+            FetchOutcome::Found { .. } if self.may_be_acked_unseen(number, origin, cx.mono) => {
                 self.release(number, origin, cx, true);
                 self.wait_again(number, origin, UNSEEN_AGAIN_MS, cx);
             }
@@ -312,14 +310,18 @@ impl Topic {
         }
     }
 
-    /// A copy of it is about whose place is not known, and ACKs wait for records that are not read yet: one of them may
-    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else.
-    fn may_be_acked_unseen(&self, number: i32, origin: i64) -> bool {
+    /// A copy of it is about whose place is not known, or that was not read yet and may have a twin, and ACKs wait for records that are not read yet: one of them may
+    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else. What is
+    /// long overdue never came: where ACKs are always ahead of the source, it would be waited for without end.
+    fn may_be_acked_unseen(&self, number: i32, origin: i64, mono: i64) -> bool {
+        let is_about = |d: &Detail| {
+            let overdue = |since: i64| mono >= since + UNSEEN_FOR_MS;
+            let unread = d.deliveries.iter().any(|d| !d.read);
+            unread || (d.may_come() && !d.ambiguous_since.is_some_and(overdue))
+        };
         self.partitions.get(&number).is_some_and(|p| {
             let detail = p.details.get(&origin);
-            !p.early.is_empty()
-                && detail.is_some_and(|d| d.unaccounted > 0)
-                && Guard::AckedUnseen.holds()
+            !p.early.is_empty() && detail.is_some_and(is_about) && Guard::AckedUnseen.holds()
         })
     }
 
@@ -369,11 +371,7 @@ impl Topic {
             } else {
                 d.attempt.max(d.pending_attempt) + 1
             };
-            d.pending_attempt = attempt;
-            if d.unaccounted == 0 {
-                d.unaccounted_from = attempt;
-            }
-            d.unaccounted += 1;
+            d.sends(attempt);
             d.phase = Phase::Publishing {
                 fate: Fate::Retry(cause),
                 sequence,
@@ -394,7 +392,7 @@ impl Topic {
                 Submitted {
                     partition: number,
                     len,
-                    copy: true,
+                    copy: Some(headers.attempt),
                 },
             );
             cx.effects.push(Effect::Publish(Publish {
@@ -461,7 +459,7 @@ impl Topic {
                 Submitted {
                     partition: number,
                     len,
-                    copy: false,
+                    copy: None,
                 },
             );
             cx.effects.push(Effect::Publish(Publish {

@@ -92,6 +92,8 @@ guards! {
     CopyProof,
     /// And only with the payload of the original (14).
     CopyPayload,
+    /// A submission may land twice: after an unclear report, before its report, or before where it is reported (8).
+    WrittenTwice,
     /// A nack, reject or extend acts only on the delivery that it names (5).
     BoundVerdict,
     /// Of verdicts not acted upon yet the strongest wins (1).

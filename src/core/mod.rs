@@ -27,7 +27,7 @@ mod labels;
 mod lease;
 mod lost;
 mod low_water;
-mod offset_hash;
+pub mod offset_hash;
 mod operator;
 mod pages;
 mod partition;

@@ -1,12 +1,12 @@
-//! A hash for tables whose keys are offsets: they are Kafka's own, dense and chosen by nobody, so that one multiplication
-//! does.
+//! A hash for tables whose keys are offsets, positions, or numbers that we count up ourselves: they are dense and chosen by
+//! nobody, so that one multiplication does.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(super) type ByOffset = BuildHasherDefault<OffsetHasher>;
+pub type ByOffset = BuildHasherDefault<OffsetHasher>;
 
-#[derive(Default)]
-pub(super) struct OffsetHasher(u64);
+#[derive(Debug, Default)]
+pub struct OffsetHasher(u64);
 
 impl Hasher for OffsetHasher {
     fn finish(&self) -> u64 {
@@ -17,6 +17,14 @@ impl Hasher for OffsetHasher {
         for byte in bytes {
             self.write_u64(u64::from(*byte));
         }
+    }
+
+    fn write_u16(&mut self, n: u16) {
+        self.write_u64(u64::from(n));
+    }
+
+    fn write_i32(&mut self, n: i32) {
+        self.write_u64(u64::from(n.cast_unsigned()));
     }
 
     fn write_u64(&mut self, n: u64) {

@@ -265,22 +265,13 @@ impl Partition {
     pub fn insert_detail(&mut self, detail: Detail) {
         let origin = detail.origin;
         if !detail.is_settled() {
-            self.slots.put(
-                detail.anchor,
-                Slot {
-                    mark: Mark::Anchor,
-                    seen_ms: detail.seen_ms,
-                    len: detail.len,
-                    digest: detail.digest,
-                },
-                None,
-            );
+            self.slots.put(detail.anchor, anchor_slot(&detail), None);
         }
         self.by_offset.insert(origin, origin);
         for delivery in &detail.deliveries {
             self.by_offset.insert(delivery.offset, origin);
         }
-        self.account(&detail, true);
+        self.account(origin, &Account::of(&detail), true);
         self.details.insert(origin, detail);
         self.dirty.insert(origin);
         self.gone.remove(&origin);
@@ -288,31 +279,28 @@ impl Partition {
 
     /// The only way in which a detail changes: what hangs on it (counts, due times, pins, the anchor's slot) follows.
     pub fn update<R>(&mut self, origin: i64, change: impl FnOnce(&mut Detail) -> R) -> Option<R> {
-        let mut detail = self.details.remove(&origin)?;
-        let (anchor, was_settled) = (detail.anchor, detail.is_settled());
-        self.account(&detail, false);
-        let result = change(&mut detail);
-        self.account(&detail, true);
-        let settled = detail.is_settled();
-        if !was_settled && (settled || detail.anchor != anchor) {
-            self.slots.clear(anchor, self.applied);
+        let detail = self.details.get_mut(&origin)?;
+        let before = Account::of(detail);
+        let deliveries = detail.deliveries.len();
+        let result = change(detail);
+        let after = Account::of(detail);
+        let moved = detail.anchor != before.anchor;
+        if !before.is_settled && (after.is_settled || moved) {
+            self.slots.clear(before.anchor, self.applied);
         }
-        if !settled && (was_settled || detail.anchor != anchor) {
-            self.slots.put(
-                detail.anchor,
-                Slot {
-                    mark: Mark::Anchor,
-                    seen_ms: detail.seen_ms,
-                    len: detail.len,
-                    digest: detail.digest,
-                },
-                None,
-            );
+        if !after.is_settled && (before.is_settled || moved) {
+            self.slots.put(detail.anchor, anchor_slot(detail), None);
         }
-        for delivery in &detail.deliveries {
-            self.by_offset.insert(delivery.offset, origin);
+        // They are only ever added.
+        if detail.deliveries.len() != deliveries {
+            for delivery in &detail.deliveries {
+                self.by_offset.insert(delivery.offset, origin);
+            }
         }
-        self.details.insert(origin, detail);
+        if before != after {
+            self.account(origin, &before, false);
+            self.account(origin, &after, true);
+        }
         self.dirty.insert(origin);
         Some(result)
     }
@@ -320,7 +308,7 @@ impl Partition {
     /// A settled detail of which nothing is in flight any more.
     pub fn remove_detail(&mut self, origin: i64) -> Option<Detail> {
         let detail = self.details.remove(&origin)?;
-        self.account(&detail, false);
+        self.account(origin, &Account::of(&detail), false);
         if !detail.is_settled() {
             self.slots.clear(detail.anchor, self.applied);
         }
@@ -333,33 +321,28 @@ impl Partition {
         Some(detail)
     }
 
-    fn account(&mut self, detail: &Detail, add: bool) {
-        let state = detail.state();
-        if let Some(i) = State::UNSETTLED.iter().position(|s| *s == state) {
+    fn account(&mut self, origin: i64, of: &Account, add: bool) {
+        if let Some(i) = State::UNSETTLED.iter().position(|s| *s == of.state) {
             if add {
                 self.detail_counts[i] += 1;
             } else {
                 self.detail_counts[i] -= 1;
             }
         }
-        if let Some(deadline) = detail.deadline {
+        if let Some(deadline) = of.deadline {
             if add {
-                self.due.insert((deadline, detail.origin));
+                self.due.insert((deadline, origin));
             } else {
-                self.due.remove(&(deadline, detail.origin));
+                self.due.remove(&(deadline, origin));
             }
         }
-        let evidence = [
-            detail.pending.as_ref().map(|p| p.at),
-            detail.ack_beside_death,
-        ];
-        for at in evidence.into_iter().flatten() {
-            match (detail.is_settled(), add) {
-                (false, true) => self.pins.add_verdict(at, detail.origin),
-                (false, false) => self.pins.remove_verdict(at, detail.origin),
+        for at in of.evidence.into_iter().flatten() {
+            match (of.is_settled, add) {
+                (false, true) => self.pins.add_verdict(at, origin),
+                (false, false) => self.pins.remove_verdict(at, origin),
                 // Settled by it, with a copy in flight.
-                (true, true) => self.pins.add_evidence(IN_FLIGHT, at, detail.origin),
-                (true, false) => self.pins.remove_evidence(IN_FLIGHT, at, detail.origin),
+                (true, true) => self.pins.add_evidence(IN_FLIGHT, at, origin),
+                (true, false) => self.pins.remove_evidence(IN_FLIGHT, at, origin),
             }
         }
     }
@@ -401,8 +384,43 @@ impl Partition {
     /// Settled, and all that was sent is accounted for and read back: nothing of it can still surprise us.
     pub fn is_over(detail: &Detail) -> bool {
         detail.is_settled()
-            && (detail.unaccounted == 0 || !Guard::Tombstone.holds())
+            && (!detail.may_come() || !Guard::Tombstone.holds())
             && detail.deliveries.iter().all(|d| d.read)
             && !matches!(detail.phase, Phase::Publishing { .. })
+    }
+}
+
+/// What a partition keeps an account of, of each detail.
+#[derive(PartialEq, Eq)]
+struct Account {
+    state: State,
+    is_settled: bool,
+    anchor: i64,
+    deadline: Option<i64>,
+    /// Of its pending verdict, and of the ACK beside its dead letter.
+    evidence: [Option<LogPosition>; 2],
+}
+
+impl Account {
+    fn of(detail: &Detail) -> Self {
+        Self {
+            state: detail.state(),
+            is_settled: detail.is_settled(),
+            anchor: detail.anchor,
+            deadline: detail.deadline,
+            evidence: [
+                detail.pending.as_ref().map(|p| p.at),
+                detail.ack_beside_death,
+            ],
+        }
+    }
+}
+
+fn anchor_slot(detail: &Detail) -> Slot {
+    Slot {
+        mark: Mark::Anchor,
+        seen_ms: detail.seen_ms,
+        len: detail.len,
+        digest: detail.digest,
     }
 }

@@ -41,6 +41,7 @@ impl Topic {
             self.in_flight = self.in_flight.saturating_sub(1);
             self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
         }
+        let sent = submitted.and_then(|s| s.copy);
         let (number, origin) = (msg.partition, msg.origin);
         let Some(p) = self.partitions.get(&number) else {
             return;
@@ -65,26 +66,28 @@ impl Topic {
             } if s == sequence => {
                 self.on_dead_letter(number, origin, cause, outcome, cx);
             }
-            Phase::Publishing {
-                fate: Fate::Retry(cause),
-                sequence: s,
-            } if s == sequence => {
-                self.on_copy(number, origin, Some(cause), outcome, cx);
+            _ => {
+                if let Some(attempt) = sent {
+                    let cause = match detail.phase {
+                        Phase::Publishing {
+                            fate: Fate::Retry(cause),
+                            sequence: s,
+                        } if s == sequence => Some(cause),
+                        // It was settled, or read back, meanwhile.
+                        _ => None,
+                    };
+                    self.on_copy((number, origin), attempt, cause, outcome, cx);
+                }
+                // A settlement that was read back before its report has nothing more to say.
             }
-            // The copy of a message that was settled, or read back, meanwhile. (A settlement that was read back before
-            // its report has nothing more to say.)
-            _ if submitted.is_some_and(|s| s.copy) => {
-                self.on_copy(number, origin, None, outcome, cx);
-            }
-            _ => {}
         }
     }
 
     /// The report of a copy. `cause` is `None` where it came too late to matter but for the books.
     fn on_copy(
         &mut self,
-        number: i32,
-        origin: i64,
+        (number, origin): (i32, i64),
+        attempt: u32,
         cause: Option<Cause>,
         outcome: PublishOutcome,
         cx: &mut Cx<'_>,
@@ -98,11 +101,11 @@ impl Topic {
                 self.refused_copy = None;
                 let known = at.offset < 0 || p.by_offset.contains_key(&at.offset);
                 let below = at.offset >= 0 && at.offset < p.applied;
-                let attempt = p.update(origin, |d| {
+                let counts = p.update(origin, |d| {
                     d.refusals = 0;
+                    d.is_reported(attempt);
                     if !known {
                         d.unaccounted = d.unaccounted.saturating_sub(1);
-                        let attempt = d.pending_attempt.max(d.attempt);
                         d.add_delivery(Delivery {
                             attempt,
                             offset: at.offset,
@@ -112,12 +115,10 @@ impl Topic {
                             read: below,
                         });
                     }
-                    if d.unaccounted == 0 {
-                        d.ambiguous_since = None;
-                    }
+                    d.unclear_no_more();
                     (!d.is_settled() && d.pending_attempt > d.attempt).then_some(d.pending_attempt)
                 });
-                if let (Some(Some(attempt)), Some(cause)) = (attempt, cause) {
+                if let (Some(Some(attempt)), Some(cause)) = (counts, cause) {
                     self.attempt_counts(number, origin, attempt, cause, cx);
                 }
                 if !known && Guard::EarlyAckOfCopy.holds() {
@@ -128,7 +129,8 @@ impl Topic {
             }
             PublishOutcome::Ambiguous(_) => {
                 let sent = p.update(origin, |d| {
-                    d.ambiguous_since = Some(mono);
+                    d.is_reported(attempt);
+                    d.is_unclear(attempt, mono);
                     d.pending_attempt
                 });
                 if let (Some(attempt), Some(cause), false) =
@@ -140,7 +142,7 @@ impl Topic {
                 }
             }
             PublishOutcome::Refused(why) => {
-                p.update(origin, |d| d.unaccounted = d.unaccounted.saturating_sub(1));
+                p.update(origin, |d| d.was_not_sent(attempt));
                 if cause.is_some() {
                     self.refused_copy = Some(Frozen {
                         why: FrozenWhy::RetryTopic,
@@ -157,7 +159,7 @@ impl Topic {
             }
             PublishOutcome::TooLarge => {
                 p.update(origin, |d| {
-                    d.unaccounted = d.unaccounted.saturating_sub(1);
+                    d.was_not_sent(attempt);
                     d.pending_attempt = d.attempt;
                     if !d.is_settled() {
                         d.doomed = Some(DeadLetterCause::TooLarge);

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::briefs::{Brief, Briefs};
+use super::offset_hash::ByOffset;
 use super::types::LogPosition;
 use super::view::MessageDetail;
 
@@ -13,7 +14,7 @@ pub(super) struct Settled {
     pub uneventful: Briefs,
     /// Each with the offsets by which it is found.
     pub eventful: VecDeque<(u64, MessageDetail)>,
-    by_delivery: HashMap<LogPosition, u64>,
+    by_delivery: HashMap<LogPosition, u64, ByOffset>,
     sequence: u64,
 }
 
@@ -24,7 +25,7 @@ impl Settled {
             retention_ms: i64::try_from(retention_ms).unwrap_or(i64::MAX),
             uneventful: Briefs::default(),
             eventful: VecDeque::new(),
-            by_delivery: HashMap::new(),
+            by_delivery: HashMap::default(),
             sequence: 0,
         }
     }

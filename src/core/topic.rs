@@ -14,6 +14,7 @@ use super::effect::{DeadLetterCause, Effect};
 use super::event::Fence;
 use super::guards::Guard;
 use super::labels::Labels;
+use super::offset_hash::ByOffset;
 use super::partition::{Partition, Stage};
 use super::policy::{Policy, PolicyPatch};
 use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
@@ -53,8 +54,8 @@ pub struct TopicSettings {
 pub(super) struct Submitted {
     pub partition: i32,
     pub len: u32,
-    /// A copy, rather than a dead letter.
-    pub copy: bool,
+    /// The attempt, if it is a copy rather than a dead letter.
+    pub copy: Option<u32>,
 }
 
 pub(super) struct Topic {
@@ -95,7 +96,7 @@ pub(super) struct Topic {
     pub in_flight: usize,
     pub in_flight_bytes: u64,
     /// Copies and dead letters submitted and not reported, by sequence.
-    pub publishing: HashMap<u64, Submitted>,
+    pub publishing: HashMap<u64, Submitted, ByOffset>,
     pub retries_by_second: VecDeque<(u64, u64)>,
     /// Operators' decisions submitted, by sequence.
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
@@ -144,7 +145,7 @@ impl Topic {
             had_turn: None,
             in_flight: 0,
             in_flight_bytes: 0,
-            publishing: HashMap::new(),
+            publishing: HashMap::default(),
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
             acks_again: false,
@@ -347,6 +348,11 @@ impl Topic {
             deadline: None,
             unaccounted: 0,
             unaccounted_from: 0,
+            reports_out: 0,
+            reports_from: 0,
+            again: 0,
+            again_from: 0,
+            again_to: 0,
             pending_attempt: 0,
             ambiguous_since: None,
             extended_ms: 0,
@@ -425,21 +431,15 @@ impl Topic {
             if !same(detail.len, detail.digest) {
                 return false;
             }
-            let sent = detail.unaccounted_from..=detail.pending_attempt;
-            let in_flight = detail.unaccounted > 0 && sent.contains(&mark.attempt);
+            let proof = detail.proof_of(mark.attempt, record.offset);
             let predecessors =
                 replays && mark.attempt == detail.attempt + 1 && !detail.is_settled();
-            if !in_flight && !predecessors && Guard::CopyProof.holds() {
+            if proof.is_none() && !predecessors && Guard::CopyProof.holds() {
                 return false;
             }
-            p.update(mark.origin, |d| {
-                if in_flight {
-                    d.unaccounted -= 1;
-                    if d.unaccounted == 0 {
-                        d.ambiguous_since = None;
-                    }
-                }
-            });
+            if let Some(proof) = proof {
+                p.update(mark.origin, |d| d.accounts_for(proof));
+            }
             self.delivery_read(record.partition, mark.origin, record.offset, mark, cx);
             return true;
         }
@@ -652,7 +652,7 @@ impl Topic {
                 delay_ms: None,
                 reason: None,
             });
-            if d.unaccounted > 0 {
+            if d.may_come() {
                 d.ambiguous_since.get_or_insert(mono);
                 d.deadline = Some(mono + super::firing::AMBIGUOUS_KEPT_MS);
             }

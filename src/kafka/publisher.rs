@@ -21,6 +21,7 @@ use rdkafka::producer::{
 
 use super::KafkaProblem;
 use super::lifeline::Lifeline;
+use super::raw;
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::core::LogPosition;
@@ -59,15 +60,19 @@ impl ProducerContext for PublisherContext {
             Ok(message) => {
                 PublishOutcome::Durable(LogPosition::new(message.partition(), message.offset()))
             }
-            Err((error, _)) => outcome_of(error),
+            Err((error, report)) => outcome_of(error, raw::is_in_no_log(report)),
         };
         (self.reports)(*token, outcome);
     }
 }
 
-/// What an error says about whether the record is in the log.
-fn outcome_of(error: &KafkaError) -> PublishOutcome {
+/// What an error says about whether the record is in the log: nothing that was sent before is refused for certain, since a
+/// broker that did not answer may have taken it then, or may do so yet.
+fn outcome_of(error: &KafkaError, is_in_no_log: bool) -> PublishOutcome {
     let text: Box<str> = error.to_string().into();
+    if !is_in_no_log {
+        return PublishOutcome::Ambiguous(text);
+    }
     match error.rdkafka_error_code() {
         Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge) => {
             PublishOutcome::TooLarge
@@ -199,15 +204,16 @@ impl Publisher {
             out = out.payload(value.as_slice());
         }
         in_use(&self.producer).send(out).map_err(|(error, _)| {
-            match outcome_of(&error) {
-                // Not even handed over: nothing is in any log.
+            // Not even handed over.
+            match outcome_of(&error, true) {
                 PublishOutcome::Ambiguous(why) => PublishOutcome::Refused(why),
                 known => known,
             }
         })
     }
 
-    /// Drops what waits to be sent, which is reported as refused; what is in flight goes on.
+    /// Drops what waits to be sent, which is reported as refused, or as ambiguous where it was sent before and is to be sent
+    /// again; what is in flight goes on.
     pub fn purge_queue(&self) {
         in_use(&self.producer).purge(PurgeConfig::default().queue());
     }

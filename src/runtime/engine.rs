@@ -17,6 +17,7 @@ use super::outgoing;
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
+use crate::core::offset_hash::ByOffset;
 use crate::core::types::{AckIx, Lane};
 use crate::core::view::OperatorReply;
 use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
@@ -103,10 +104,10 @@ pub struct Engine {
     checkpoint_under_way: bool,
     next_checkpoint_ms: u64,
     pub(super) stats: Stats,
-    payloads: HashMap<MsgRef, OwnedRecord>,
+    payloads: HashMap<MsgRef, OwnedRecord, ByOffset>,
     /// What is being fetched for the core, to verify it: length and digest.
-    expected: HashMap<MsgRef, (u32, u64)>,
-    pub(super) submitted: HashMap<u64, Submitted>,
+    expected: HashMap<MsgRef, (u32, u64), ByOffset>,
+    pub(super) submitted: HashMap<u64, Submitted, ByOffset>,
     /// Where the last dead letter of a message went, for its settlement.
     dead_letters: HashMap<MsgRef, String>,
     pub(super) next_token: u64,
@@ -193,9 +194,9 @@ impl Engine {
             checkpoints: parts.checkpoints,
             checkpoint_under_way: false,
             next_checkpoint_ms: 0,
-            payloads: HashMap::new(),
-            expected: HashMap::new(),
-            submitted: HashMap::new(),
+            payloads: HashMap::default(),
+            expected: HashMap::default(),
+            submitted: HashMap::default(),
             dead_letters: HashMap::new(),
             next_token: 0,
             operators: HashMap::new(),
@@ -385,6 +386,15 @@ impl Engine {
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
         let token = self.submit(&record);
+        let (what, attempt) = outgoing::described(&publish.what);
+        tracing::debug!(
+            topic = self.names.topic(msg.topic),
+            partition = msg.partition,
+            offset = msg.origin,
+            sequence = publish.sequence,
+            attempt,
+            "submitted: {what}"
+        );
         let is_copy = matches!(publish.what, Publication::Copy(_));
         let what = Submitted::Message {
             msg,
@@ -441,6 +451,14 @@ impl Engine {
                 if let PublishOutcome::Refused(why) = &outcome {
                     self.refusals.count(msg, why);
                 }
+                tracing::debug!(
+                    topic = self.names.topic(msg.topic),
+                    partition = msg.partition,
+                    offset = msg.origin,
+                    sequence,
+                    ?outcome,
+                    "reported"
+                );
                 self.handle(Event::Published {
                     msg,
                     sequence,

@@ -8,6 +8,16 @@ use crate::wire::copy::{self, DeadLetterNote, VerdictRecord};
 use crate::wire::names as wire_names;
 use crate::wire::position;
 
+/// What it is, for the log, and its attempt.
+#[must_use]
+pub const fn described(what: &Publication) -> (&'static str, u32) {
+    match what {
+        Publication::Copy(headers) => ("a retry", headers.attempt),
+        Publication::DeadLetter { headers, .. } => ("a dead letter", headers.attempt),
+        Publication::Verdict { attempt, .. } => ("a settlement", *attempt),
+    }
+}
+
 /// Builds the record. `payload` is what was fetched for it, if it needs one.
 #[must_use]
 pub fn build(

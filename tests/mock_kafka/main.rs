@@ -43,7 +43,7 @@ pub fn config(brokers: String) -> KafkaConfig {
 
 /// A broker of the test's own, with `orders` (2 partitions) and `others` (1).
 pub struct Scene {
-    _cluster: MockCluster<'static, DefaultProducerContext>,
+    pub cluster: MockCluster<'static, DefaultProducerContext>,
     pub settings: ClientSettings,
     pub trouble: Trouble,
 }
@@ -55,7 +55,7 @@ impl Scene {
         cluster.create_topic("others", 1, 1).expect("a topic");
         Self {
             settings: ClientSettings::new(&config(cluster.bootstrap_servers())),
-            _cluster: cluster,
+            cluster,
             trouble: Trouble::default(),
         }
     }

@@ -1,9 +1,11 @@
 //! What is handed over is reported, once, for what it is.
 
+use std::time::Duration;
+
 use ackwarden::core::LogPosition;
 use ackwarden::core::event::PublishOutcome;
 
-use crate::{Scene, record};
+use crate::{PATIENCE, Scene, record};
 
 #[test]
 fn a_record_is_durable_at_its_place() {
@@ -51,6 +53,42 @@ fn a_partition_that_is_not_there_is_refused() {
     let publishing = scene.publisher();
     let outcome = publishing.publish(1, &record(77, "v"));
     assert!(matches!(outcome, PublishOutcome::Refused(_)), "{outcome:?}");
+}
+
+#[test]
+fn what_is_purged_is_refused_only_if_it_was_never_sent() {
+    let scene = Scene::start();
+    let publishing = scene.publisher();
+    publishing.publish(1, &record(0, "the connection is there"));
+    // It is in the log, but its answer does not come, and it waits to be sent again.
+    let round_trip = Duration::from_secs(1);
+    let cluster = &scene.cluster;
+    cluster
+        .broker_round_trip_time(1, round_trip)
+        .expect("a round trip");
+    publishing
+        .publisher
+        .publish(2, &record(0, "sent"))
+        .expect("handed over");
+    std::thread::sleep(round_trip / 2);
+    cluster.broker_down(1).expect("down");
+    std::thread::sleep(round_trip);
+    publishing
+        .publisher
+        .publish(3, &record(1, "not sent"))
+        .expect("handed over");
+    publishing.publisher.purge_queue();
+    let mut outcomes: Vec<_> = (0..2)
+        .map(|_| publishing.reported.recv_timeout(PATIENCE).expect("a report"))
+        .collect();
+    outcomes.sort_by_key(|(token, _)| *token);
+    assert!(
+        matches!(
+            outcomes.as_slice(),
+            [(2, PublishOutcome::Ambiguous(_)), (3, PublishOutcome::Refused(_))]
+        ),
+        "{outcomes:?}"
+    );
 }
 
 #[test]

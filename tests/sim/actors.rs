@@ -7,6 +7,10 @@ use ackwarden::core::{
 
 use crate::world::{ACK_PARTITIONS, Acked, PARTITIONS, Sent, T, World};
 
+/// From when a copy lands for the first time until it is reported: up to two seconds until it lands for the second (see
+/// `World::publish`), and as long for the report (`World::answer`).
+const REPORTED_WITHIN_MS: u64 = 4_100;
+
 impl World {
     pub fn a_sends(&mut self) {
         let p = self.rng.below(PARTITIONS as u64) as usize;
@@ -33,10 +37,10 @@ impl World {
     }
 
     /// A record of somebody else with the headers of one of our copies: another payload, or an attempt that is long in
-    /// the log.
+    /// the log, and was reported.
     pub fn somebody_forges(&mut self) {
         let p = self.later.below(PARTITIONS as u64) as usize;
-        let old = self.now_ms.saturating_sub(1_000);
+        let old = self.now_ms.saturating_sub(REPORTED_WITHIN_MS);
         let copies: Vec<(Headers, u64)> = self.source[p]
             .iter()
             .flatten()

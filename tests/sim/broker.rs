@@ -236,9 +236,16 @@ impl World {
             }
         }
         self.limbo = kept;
-        for (msg, sequence) in purged.into_iter().filter_map(|l| l.report) {
+        for limbo in purged {
+            let Some((msg, sequence)) = limbo.report else {
+                continue;
+            };
             self.seen.purged += 1;
-            let outcome = PublishOutcome::Refused("purged".into());
+            let outcome = if limbo.sent_before {
+                PublishOutcome::Ambiguous("purged, and sent before".into())
+            } else {
+                PublishOutcome::Refused("purged".into())
+            };
             self.answer(Event::Published {
                 msg,
                 sequence,
@@ -258,6 +265,7 @@ impl World {
                 self.judge_ownership(msg);
                 self.judge_again(msg, message, headers.attempt);
                 self.judge_copy(msg, message, &headers);
+                self.judge_own(msg, message);
                 self.submitted.insert((message, headers.attempt));
                 if outcome.is_none() && self.is_too_large(message) {
                     outcome = Some(PublishOutcome::TooLarge);
@@ -279,31 +287,48 @@ impl World {
                         forged: false,
                         gone: false,
                     };
+                    let twice = self.client.chance(self.faults.client.twice);
+                    self.seen.written_twice += u64::from(twice);
                     if self.rng.chance(self.faults.ambiguous) {
                         self.seen.ambiguous += 1;
                         sent.unclear = true;
                         outcome = Some(PublishOutcome::Ambiguous("drawn".into()));
-                        match self.rng.below(3) {
+                        let twin = twice.then(|| sent.clone());
+                        let lands = self.rng.below(3);
+                        match lands {
                             0 => {}
                             1 => {
                                 self.append(msg.partition, sent);
                             }
-                            _ => self.limbo.push(Limbo {
-                                at_ms: self.now_ms + self.rng.below(7_000),
-                                partition: msg.partition,
-                                sent,
-                                report: None,
-                            }),
+                            _ => {
+                                let at_ms = self.now_ms + self.rng.below(7_000);
+                                self.lands_unreported(msg.partition, sent, at_ms);
+                            }
+                        }
+                        if let Some(twin) = twin.filter(|_| lands > 0) {
+                            let at_ms = self.now_ms + self.client.below(7_000);
+                            self.lands_unreported(msg.partition, twin, at_ms);
                         }
                     } else if self.later.chance(self.faults.more.slow_publish) {
                         self.seen.republished += 1;
+                        let at_ms = self.now_ms + self.later.below(2_000);
+                        if twice {
+                            // The broker fences what is of an older epoch: it lands before, or not at all.
+                            let between = self.client.below(at_ms - self.now_ms + 1);
+                            let before_ms = self.now_ms + between;
+                            self.lands_unreported(msg.partition, sent.clone(), before_ms);
+                        }
                         self.limbo.push(Limbo {
-                            at_ms: self.now_ms + self.later.below(2_000),
+                            at_ms,
                             partition: msg.partition,
                             sent,
                             report: Some((msg, sequence)),
+                            sent_before: twice,
                         });
                     } else {
+                        if twice {
+                            self.append(msg.partition, sent.clone());
+                        }
                         let at = self.append(msg.partition, sent);
                         self.seen.republished += 1;
                         outcome = Some(PublishOutcome::Durable(at));
@@ -373,6 +398,16 @@ impl World {
                 outcome,
             });
         }
+    }
+
+    fn lands_unreported(&mut self, partition: i32, sent: Sent, at_ms: u64) {
+        self.limbo.push(Limbo {
+            at_ms,
+            partition,
+            sent,
+            report: None,
+            sent_before: false,
+        });
     }
 
     pub fn message_at(&self, msg: MsgRef) -> u64 {

@@ -20,6 +20,7 @@ pub struct Faults {
     pub more: More,
     pub kafka: KafkaFaults,
     pub host: HostFaults,
+    pub client: ClientFaults,
 }
 
 /// What was added later: drawn from a stream of its own, so that the seeds of before still make the runs of before.
@@ -70,6 +71,20 @@ pub struct KafkaFaults {
     pub strangers: u64,
     /// What `on_lost_range` says: go on, or stop until somebody decides.
     pub go_on: bool,
+}
+
+/// What Kafka's client does. From a fourth stream.
+#[derive(Debug, Clone, Default)]
+pub struct ClientFaults {
+    /// A record is sent again under a new epoch, and so written twice.
+    pub twice: u64,
+}
+
+impl ClientFaults {
+    fn draw(rng: &mut Rng) -> Self {
+        let twice = if rng.chance(500) { 0 } else { rng.below(400) };
+        Self { twice }
+    }
 }
 
 /// What the machine does to a coordinator, and its operators.
@@ -154,12 +169,14 @@ impl Faults {
             more: More::default(),
             kafka: KafkaFaults::default(),
             host: HostFaults::default(),
+            client: ClientFaults::default(),
         }
     }
 
     /// All of them.
-    pub fn draw(rng: &mut Rng, later: &mut Rng, latest: &mut Rng) -> Self {
+    pub fn draw(rng: &mut Rng, later: &mut Rng, latest: &mut Rng, client: &mut Rng) -> Self {
         let mut faults = Self {
+            client: ClientFaults::draw(client),
             kafka: KafkaFaults::draw(latest),
             host: HostFaults::draw(latest),
             ..Self::draw_second(rng, later)

@@ -175,6 +175,25 @@ impl World {
         }
     }
 
+    /// 8: in the life that sent it, no copy is tracked as a message of its own, however often it lands.
+    pub fn judge_own(&mut self, msg: MsgRef, message: u64) {
+        let sent = self.sent_at(msg);
+        let own = sent.copy.is_some() && !sent.forged && !sent.estranged;
+        let known = sent.incarnation == self.me.incarnation
+            && !self.is_rebuilt_since(msg.partition, sent.submitted_ms);
+        let pretended = self.records_of(message).any(|(_, s)| s.forged);
+        if own && known && !pretended && !self.losses.is_hurt(message) {
+            let attempt = sent.attempt;
+            self.breach(
+                8,
+                format!(
+                    "attempt {attempt} of {message} at {} is tracked as a message of its own",
+                    msg.origin
+                ),
+            );
+        }
+    }
+
     /// 1, 5: a nack counts for the delivery that it names, and not beside a reject of the same.
     fn judge_cause(&mut self, message: u64, headers: &Headers) {
         let before = headers.attempt - 1;

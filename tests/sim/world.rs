@@ -77,6 +77,7 @@ pub struct Seen {
     pub rebalances: u64,
     pub freezes: u64,
     pub purged: u64,
+    pub written_twice: u64,
     pub transactions: u64,
     pub retention: u64,
     pub deletions: u64,
@@ -103,6 +104,7 @@ impl std::ops::AddAssign for Seen {
         self.rebalances += other.rebalances;
         self.freezes += other.freezes;
         self.purged += other.purged;
+        self.written_twice += other.written_twice;
         self.transactions += other.transactions;
         self.retention += other.retention;
         self.deletions += other.deletions;
@@ -123,6 +125,8 @@ pub struct Limbo {
     pub sent: Sent,
     /// Whom to tell then, and under which number; nobody, if it was reported as ambiguous.
     pub report: Option<(MsgRef, u64)>,
+    /// The same was sent before, without an answer.
+    pub sent_before: bool,
 }
 
 pub struct World {
@@ -131,6 +135,8 @@ pub struct World {
     pub later: Rng,
     /// For those that came last.
     pub latest: Rng,
+    /// For those of Kafka's client.
+    pub client: Rng,
     pub faults: Faults,
     /// As they were before they stopped.
     pub faults_drawn: Faults,
@@ -179,8 +185,11 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let (mut rng, mut later) = (Rng::new(seed), Rng::new(!seed));
         let mut latest = Rng::new(seed ^ 0xbb67_ae85_84ca_a73b);
-        let faults = Faults::draw(&mut rng, &mut later, &mut latest);
-        Self::with(seed, rng, later, latest, faults)
+        let mut client = Rng::new(seed ^ 0x3c6e_f372_fe94_f82b);
+        let faults = Faults::draw(&mut rng, &mut later, &mut latest, &mut client);
+        let mut world = Self::with(seed, rng, later, latest, faults);
+        world.client = client;
+        world
     }
 
     /// With the faults that there were second.
@@ -247,6 +256,7 @@ impl World {
             rng,
             later,
             latest,
+            client: Rng::new(seed),
             faults_drawn: faults.clone(),
             faults,
             now_ms: 1,

@@ -2,7 +2,8 @@
 //!
 //! Batches of messages from a consumer's queue, with headers as bytes (`batch`); committed offsets whose metadata is
 //! anybody's bytes, and commits with the result of each partition (`offsets`); questions of the admin API (`ask`); which
-//! brokers a client knows (`brokers`); what the allocator does with librdkafka's memory (`memory`).
+//! brokers a client knows (`brokers`); whether a record that failed may be in the log all the same (`report`); what the
+//! allocator does with librdkafka's memory (`memory`).
 //! Everything is borrowed or copied before its owner is freed; no pointer leaves this folder.
 #![allow(unsafe_code)]
 
@@ -11,6 +12,7 @@ mod batch;
 mod brokers;
 mod memory;
 mod offsets;
+mod report;
 
 use std::ffi::{CStr, CString};
 use std::time::Duration;
@@ -25,6 +27,7 @@ pub use batch::{BatchQueue, Item, Waker};
 pub use brokers::add_brokers;
 pub use memory::keep_freed_memory;
 pub use offsets::{Committed, commit, committed};
+pub use report::is_in_no_log;
 
 /// What librdkafka's error code means, in its own words.
 pub fn error_text(code: Err) -> String {
