@@ -136,10 +136,8 @@ impl Detail {
         if self.again > 0 && of_those(self.again_from, self.again_to) {
             return Some(Proof::Again);
         }
-        let under_way =
-            self.reports_out > 0 && of_those(self.reports_from, self.pending_attempt);
-        let before_its_twin =
-            |d: &Delivery| d.attempt == attempt && !d.read && offset < d.offset;
+        let under_way = self.reports_out > 0 && of_those(self.reports_from, self.pending_attempt);
+        let before_its_twin = |d: &Delivery| d.attempt == attempt && !d.read && offset < d.offset;
         (under_way || self.deliveries.iter().any(before_its_twin)).then_some(Proof::Twin)
     }
 

@@ -200,6 +200,9 @@ pub enum PublishOutcome {
     Ambiguous(Box<str>),
     /// It is not in the log, and the reason may pass: topic missing, not authorised, queue full.
     Refused(Box<str>),
+    /// It is not in the log: it was never sent, since it was dropped from the producer's queue
+    /// ([`Effect::PurgeQueue`](super::effect::Effect::PurgeQueue)), or there is no producer any more.
+    Dropped,
     /// It is not in the log, and never will be.
     TooLarge,
 }

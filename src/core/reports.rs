@@ -1,4 +1,4 @@
-//! What the broker reports of a publication: durable, ambiguous, refused or too large; and what each means for a copy, a
+//! What the broker reports of a publication: durable, ambiguous, refused, dropped or too large; and what each means for a copy, a
 //! dead letter and a settlement.
 //!
 //! A copy counts as a delivery when it is reported with an offset, or read back. After an ambiguous report the same attempt
@@ -29,6 +29,9 @@ impl Topic {
                 PublishOutcome::Durable(at) => OperatorReply::Durable(at),
                 PublishOutcome::Ambiguous(why) => OperatorReply::UnknownOutcome(why),
                 PublishOutcome::Refused(why) => OperatorReply::Refused(why),
+                PublishOutcome::Dropped => OperatorReply::Refused(
+                    "it was not sent: the group had not confirmed this instance in time".into(),
+                ),
                 PublishOutcome::TooLarge => {
                     OperatorReply::Refused("the decision record is too large".into())
                 }
@@ -141,6 +144,13 @@ impl Topic {
                     self.wait_again(number, origin, AMBIGUOUS_AGAIN_MS, cx);
                 }
             }
+            PublishOutcome::Dropped => {
+                p.update(origin, |d| d.was_not_sent(attempt));
+                if cause.is_some() {
+                    self.wait_again(number, origin, REFUSED_AGAIN_MS, cx);
+                }
+                self.drop_if_over(number, origin);
+            }
             PublishOutcome::Refused(why) => {
                 p.update(origin, |d| d.was_not_sent(attempt));
                 if cause.is_some() {
@@ -245,6 +255,9 @@ impl Topic {
             }
             (PublishOutcome::Ambiguous(_), None) => {
                 self.wait_again(number, origin, AMBIGUOUS_AGAIN_MS, cx);
+            }
+            (PublishOutcome::Dropped, None) => {
+                self.wait_again(number, origin, REFUSED_AGAIN_MS, cx);
             }
             (PublishOutcome::Refused(why), None) => {
                 let topic = self.policy.dead_letter.clone().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The idempotent producer: hands records over without waiting, and reports what became of each.
 //!
-//! A report says one of four things: durable (and where), ambiguous (it may be in the log or not), refused (it is not),
-//! or too large. Whatever is not known to be one of the others is ambiguous.
+//! A report says one of five things: durable (and where), ambiguous (it may be in the log or not), refused (it is not),
+//! dropped (it was never sent), or too large. Whatever is not known to be one of the others is ambiguous.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,9 +88,9 @@ fn outcome_of(error: &KafkaError, is_in_no_log: bool) -> PublishOutcome {
             | Code::InvalidTimestamp
             | Code::PolicyViolation
             | Code::NotEnoughReplicas
-            | Code::QueueFull
-            | Code::PurgeQueue,
+            | Code::QueueFull,
         ) => PublishOutcome::Refused(text),
+        Some(Code::PurgeQueue) => PublishOutcome::Dropped,
         _ => PublishOutcome::Ambiguous(text),
     }
 }
@@ -212,7 +212,7 @@ impl Publisher {
         })
     }
 
-    /// Drops what waits to be sent, which is reported as refused, or as ambiguous where it was sent before and is to be sent
+    /// Drops what waits to be sent, which is reported as that, or as ambiguous where it was sent before and waits to be sent
     /// again; what is in flight goes on.
     pub fn purge_queue(&self) {
         in_use(&self.producer).purge(PurgeConfig::default().queue());

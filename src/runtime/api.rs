@@ -167,6 +167,10 @@ impl Engine {
             PublishOutcome::Durable(_) => Ok(()),
             PublishOutcome::Ambiguous(why) => Err(Refusal::UnknownOutcome(why.into())),
             PublishOutcome::Refused(why) => Err(Refusal::Kafka(why.into())),
+            PublishOutcome::Dropped => Err(Refusal::Kafka(
+                "it was not sent: what waited was dropped while the group had not confirmed this instance; try again"
+                    .to_owned(),
+            )),
             PublishOutcome::TooLarge => Err(Refusal::Kafka("the record is too large".to_owned())),
         };
         if answer.is_ok() {

@@ -40,7 +40,7 @@ pub trait Hands: Send {
     fn read_acks(&mut self, lane: Lane, topic: &str, from: &[(i32, i64)], generation: u64);
     /// What was rebuilt beside the others has caught up.
     fn stop_rebuild_acks(&mut self, _topic: &str) {}
-    /// What waits in the producer's queue is dropped, and reported as refused.
+    /// What waits in the producer's queue is dropped, and reported as that.
     fn purge_queue(&mut self) {}
     fn ask_ack_ends(&mut self, ack: AckIx, round: u64);
     fn ask_fence(&mut self, topic: TopicIx, round: u64);

@@ -134,7 +134,8 @@ impl Hands for KafkaHands {
 
     fn purge_queue(&mut self) {
         tracing::warn!(
-            "the group has not confirmed us in time: retries that wait to be sent are dropped, and tried again once it has"
+            "the group has not confirmed that partitions are ours (any more): what waits to be sent is dropped; what is ours is \
+             sent again once it has"
         );
         self.publisher.purge_queue();
     }

@@ -380,7 +380,7 @@ impl Scribe {
             match outcome {
                 Some(PublishOutcome::Durable(_)) => return Ok(()),
                 // A birth that is written twice says the same.
-                Some(PublishOutcome::Ambiguous(_)) | None => {}
+                Some(PublishOutcome::Ambiguous(_) | PublishOutcome::Dropped) | None => {}
                 Some(PublishOutcome::Refused(why)) => {
                     return Err(KafkaProblem::Refused(format!(
                         "the state topic {topic} does not take a record: {why}"

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use ackwarden::core::effect::Headers;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::PartitionImage;
 use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, State};
 use ackwarden::core::{
-    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
-    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
+    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CopyMark, CoreLimits, Effect,
+    Event, LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
     TopicIx, TopicSettings, Verdict,
 };
 
@@ -270,16 +271,15 @@ impl Driver {
             sequence: publish.sequence,
             outcome: PublishOutcome::Durable(LogPosition::new(0, offset)),
         });
-        self.record(7, |extra| {
-            extra.copy = Some(ackwarden::core::CopyMark {
-                by_us: true,
-                attempt: headers.attempt,
-                origin: headers.origin,
-                origin_timestamp_ms: headers.origin_timestamp_ms,
-                deliveries: headers.deliveries.clone(),
-                cause: headers.cause.expect("a copy has a cause"),
-            });
-        })
+        self.record(7, |extra| extra.copy = Some(mark(&headers)))
+    }
+
+    /// A record of that submission is in the log, and read.
+    pub fn read_back(&mut self, publish: &Publish) -> i64 {
+        let Publication::Copy(headers) = &publish.what else {
+            panic!("no copy: {publish:?}");
+        };
+        self.record(7, |extra| extra.copy = Some(mark(headers)))
     }
 
     pub fn report(&mut self, outcome: PublishOutcome) -> Publication {
@@ -306,6 +306,17 @@ impl Driver {
 
     pub fn state(&self, offset: i64) -> State {
         self.found(offset).message.state
+    }
+}
+
+fn mark(headers: &Headers) -> CopyMark {
+    CopyMark {
+        by_us: true,
+        attempt: headers.attempt,
+        origin: headers.origin,
+        origin_timestamp_ms: headers.origin_timestamp_ms,
+        deliveries: headers.deliveries.clone(),
+        cause: headers.cause.expect("a copy has a cause"),
     }
 }
 

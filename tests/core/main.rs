@@ -121,6 +121,77 @@ fn an_ambiguous_copy_is_the_same_attempt_again() {
 }
 
 #[test]
+fn after_an_unclear_report_both_records_of_the_submission_are_ours() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    let publish = d.published[0].clone();
+    d.report(PublishOutcome::Ambiguous("timed out".into()));
+    for _ in 0..2 {
+        let copy = d.read_back(&publish);
+        assert_eq!(
+            d.found(copy).message.position.offset,
+            m,
+            "tracked as another"
+        );
+    }
+    let third = d.read_back(&publish);
+    assert_eq!(
+        d.found(third).message.position.offset,
+        third,
+        "no proof of that"
+    );
+}
+
+#[test]
+fn both_records_of_a_submission_are_ours_before_its_report_and_before_where_it_is_reported() {
+    for reported_first in [false, true] {
+        let mut d = Driver::start(policy());
+        let m = d.message(None, 7);
+        d.pass(1_100);
+        let publish = d.published[0].clone();
+        let second = LogPosition::new(0, d.source_end + 1);
+        if reported_first {
+            d.report(PublishOutcome::Durable(second));
+        }
+        let both = [d.read_back(&publish), d.read_back(&publish)];
+        if !reported_first {
+            d.report(PublishOutcome::Durable(second));
+        }
+        for copy in both {
+            assert_eq!(
+                d.found(copy).message.position.offset,
+                m,
+                "tracked as another"
+            );
+        }
+        let third = d.read_back(&publish);
+        assert_eq!(
+            d.found(third).message.position.offset,
+            third,
+            "no proof of that"
+        );
+        // An ACK of either is one of the message.
+        d.ack(both[0]);
+        assert_eq!(d.state(m), State::Acked);
+    }
+}
+
+#[test]
+fn a_retry_that_was_dropped_before_it_was_sent_is_sent_again_and_nothing_is_frozen() {
+    let mut d = Driver::start(policy());
+    d.message(None, 7);
+    d.pass(1_100);
+    d.report(PublishOutcome::Dropped);
+    assert_eq!(frozen(&d), []);
+    d.pass(1_100);
+    let Publication::Copy(again) = d.report(PublishOutcome::Dropped) else {
+        panic!("no copy");
+    };
+    assert_eq!(again.attempt, 2);
+}
+
+#[test]
 fn an_ack_while_the_payload_is_fetched_or_the_topic_is_paused_stops_the_retry() {
     let mut d = Driver::start(policy());
     let m = d.message(None, 7);

@@ -56,7 +56,7 @@ fn a_partition_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn what_is_purged_is_refused_only_if_it_was_never_sent() {
+fn what_is_purged_counts_as_dropped_only_if_it_was_never_sent() {
     let scene = Scene::start();
     let publishing = scene.publisher();
     publishing.publish(1, &record(0, "the connection is there"));
@@ -79,13 +79,21 @@ fn what_is_purged_is_refused_only_if_it_was_never_sent() {
         .expect("handed over");
     publishing.publisher.purge_queue();
     let mut outcomes: Vec<_> = (0..2)
-        .map(|_| publishing.reported.recv_timeout(PATIENCE).expect("a report"))
+        .map(|_| {
+            publishing
+                .reported
+                .recv_timeout(PATIENCE)
+                .expect("a report")
+        })
         .collect();
     outcomes.sort_by_key(|(token, _)| *token);
     assert!(
         matches!(
             outcomes.as_slice(),
-            [(2, PublishOutcome::Ambiguous(_)), (3, PublishOutcome::Refused(_))]
+            [
+                (2, PublishOutcome::Ambiguous(_)),
+                (3, PublishOutcome::Dropped)
+            ]
         ),
         "{outcomes:?}"
     );

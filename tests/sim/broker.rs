@@ -244,7 +244,7 @@ impl World {
             let outcome = if limbo.sent_before {
                 PublishOutcome::Ambiguous("purged, and sent before".into())
             } else {
-                PublishOutcome::Refused("purged".into())
+                PublishOutcome::Dropped
             };
             self.answer(Event::Published {
                 msg,
