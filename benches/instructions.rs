@@ -20,7 +20,7 @@ use std::process::{Command, ExitCode};
 use ackwarden::core::{CoreLimits, Event};
 use ackwarden::wire::stored::{decode_block, encode_block};
 use records::Records;
-use workload::{Rig, Shape, Traffic};
+use workload::{BATCH, Rig, Shape, Traffic};
 
 const BOUNDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
 /// Above the bound by more than that many per cent is a failure.
@@ -28,11 +28,12 @@ const SLACK_PERCENT: u64 = 5;
 /// Batches of a thousand messages and their ACKs.
 const BATCHES: usize = 50;
 
-const WORKLOADS: [&str; 10] = [
+const WORKLOADS: [&str; 11] = [
     "core-positions",
     "core-64-partitions",
     "core-acks-first",
     "core-ids",
+    "core-storm",
     "decode-sources",
     "decode-sources-ids",
     "decode-acks",
@@ -111,6 +112,15 @@ fn work(name: &str) {
             ..plain
         }),
         "core-ids" => core(Shape { ids: true, ..plain }),
+        "core-storm" => {
+            let mut rig = Rig::new(plain, Rig::limits());
+            let mut traffic = Traffic::new(plain);
+            let sources: Vec<Event> = (0..BATCHES).map(|_| traffic.sources()).collect();
+            rig.run(sources);
+            let mut copies = 0;
+            measured(&mut || copies = rig.storm());
+            assert_eq!(copies, (BATCHES * BATCH) as u64, "not all were sent again");
+        }
         "decode-sources" | "decode-sources-ids" => {
             let mut records = Records::new(name.ends_with("ids"));
             records.decode_sources();

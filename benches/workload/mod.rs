@@ -14,12 +14,13 @@
 
 use std::collections::VecDeque;
 
-use ackwarden::core::event::{Assignment, Fence};
+use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::{PartitionChange, PartitionImage};
 use ackwarden::core::types::Lane;
 use ackwarden::core::{
-    AckBatch, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event, LogPosition,
-    Now, Policy, SourceBatch, SourceExtra, SourceRecord, TopicIx, TopicSettings,
+    AckBatch, AckIx, AckRecord, AckTarget, Coordinator, CopyMark, CoreLimits, Effect, Event,
+    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
+    TopicIx, TopicSettings,
 };
 
 pub const T: TopicIx = TopicIx(0);
@@ -234,6 +235,10 @@ pub struct Rig {
     next_checkpoint_ms: u64,
     pub checkpoints: u64,
     pub commits: u64,
+    /// Copies that are in the log, and not read yet.
+    landed: Vec<SourceRecord>,
+    /// Lengths and digests of what is fetched, in order, until it is published.
+    fetched: VecDeque<(u32, u64)>,
 }
 
 impl Rig {
@@ -251,7 +256,10 @@ impl Rig {
             name: "orders".into(),
             ack: A,
             ack_name: "orders-acks".into(),
-            policy: Policy::default(),
+            policy: Policy {
+                retry_rate: 0,
+                ..Policy::default()
+            },
         };
         let acks: Vec<(i32, i64)> = (0..shape.ack_partitions).map(|n| (n, 0)).collect();
         let mut rig = Self {
@@ -268,6 +276,8 @@ impl Rig {
             next_checkpoint_ms: 0,
             checkpoints: 0,
             commits: 0,
+            landed: Vec::new(),
+            fetched: VecDeque::new(),
         };
         let mut assignments = Vec::new();
         for partition in 0..shape.partitions {
@@ -343,6 +353,60 @@ impl Rig {
         }
     }
 
+    /// Time passes until everything that is outstanding for the first time is due: the copies land, are reported, and read.
+    pub fn storm(&mut self) -> u64 {
+        self.pass(Policy::default().timeout_ms);
+        let mut copies = 0;
+        while !self.landed.is_empty() {
+            let records: Vec<_> = self.landed.drain(..BATCH.min(self.landed.len())).collect();
+            copies += records.len() as u64;
+            let ends = self.source_ends.iter();
+            let read_to = |n: i32| records.iter().filter(move |r| r.partition == n);
+            let applied = ends
+                .filter_map(|(n, _)| Some((T, *n, read_to(*n).last()?.offset + 1)))
+                .collect();
+            self.handle(Event::SourceBatch(SourceBatch { records, applied }));
+        }
+        copies
+    }
+
+    /// A copy lands, and is reported.
+    fn publish(&mut self, publish: &Publish) -> Vec<Event> {
+        let Publication::Copy(headers) = &publish.what else {
+            return Vec::new();
+        };
+        let partition = publish.msg.partition;
+        let end = &mut self.source_ends[partition as usize].1;
+        let offset = *end;
+        *end += 1;
+        let copy = CopyMark {
+            by_us: true,
+            attempt: headers.attempt,
+            origin: headers.origin,
+            origin_timestamp_ms: headers.origin_timestamp_ms,
+            deliveries: headers.deliveries.clone(),
+            cause: headers.cause.unwrap(),
+        };
+        let (len, digest) = self.fetched.pop_front().unwrap();
+        self.landed.push(SourceRecord {
+            topic: T,
+            partition,
+            offset,
+            timestamp_ms: WALL_MS,
+            len,
+            digest,
+            extra: Some(Box::new(SourceExtra {
+                copy: Some(copy),
+                ..SourceExtra::default()
+            })),
+        });
+        vec![Event::Published {
+            msg: publish.msg,
+            sequence: publish.sequence,
+            outcome: PublishOutcome::Durable(LogPosition::new(partition, offset)),
+        }]
+    }
+
     pub fn take_checkpoint(&mut self) -> Vec<(TopicIx, i32, PartitionChange)> {
         self.core.take_checkpoint(self.now)
     }
@@ -399,6 +463,16 @@ impl Rig {
                     source_ends: self.source_ends.clone(),
                 }),
             }],
+            Effect::FetchPayload {
+                msg, len, digest, ..
+            } => {
+                self.fetched.push_back((*len, *digest));
+                vec![Event::Fetched {
+                    msg: *msg,
+                    outcome: FetchOutcome::Found { size_bytes: *len },
+                }]
+            }
+            Effect::Publish(publish) => self.publish(publish),
             Effect::Commit(orders) => {
                 self.commits += 1;
                 let commit = |o: &ackwarden::core::CommitOrder| Event::Committed {

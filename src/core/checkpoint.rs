@@ -4,7 +4,7 @@
 //! time since, never below 0: a crash loop cannot postpone a deadline for ever.
 
 use super::coordinator::Coordinator;
-use super::detail::{Delivery, Detail, Pending, Phase};
+use super::detail::{Delivery, Detail, LANDS_MAX, Pending, Phase};
 use super::guards::Guard;
 use super::image::{
     BlockImage, DeliveryImage, DetailImage, DetailState, Entries, Ids, PartitionChange,
@@ -145,7 +145,7 @@ fn detail_image(d: &Detail, now: Now, taken_wall_ms: i64) -> DetailImage {
                 cause: x.cause,
             })
             .collect(),
-        unaccounted: d.unaccounted + d.again,
+        unaccounted: d.unclear + LANDS_MAX * d.under_way.count(),
         pending_attempt: d.pending_attempt,
         // What was being fetched or published is due again at once, behind the barrier.
         due_in_ms: match d.phase {
@@ -326,8 +326,9 @@ fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) 
     }
     let newest_read = d.deliveries.iter().rev().find(|x| x.read);
     d.anchor = newest_read.map_or(d.origin, |x| x.offset);
-    d.unaccounted = image.unaccounted;
-    d.unaccounted_from = image.attempt.min(image.pending_attempt);
+    d.unclear = image.unaccounted;
+    d.unclear_from = image.attempt.min(image.pending_attempt);
+    d.unclear_to = image.pending_attempt;
     d.pending_attempt = image.pending_attempt;
     d.extended_ms = image.extended_ms;
     d.own_timeout_ms = image.timeout_ms;
@@ -353,7 +354,7 @@ fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) 
         DetailState::Missed => Phase::Settled(State::Missed),
     };
     if d.is_settled() || d.may_come() {
-        d.ambiguous_since = Some(now.mono_ms as i64);
+        d.unseen_since = Some(now.mono_ms as i64);
     }
     if d.is_settled() {
         d.deadline = Some(now.mono_ms as i64 + super::firing::AMBIGUOUS_KEPT_MS);

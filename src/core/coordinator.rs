@@ -460,7 +460,7 @@ impl Coordinator {
                 .all(|p| !matches!(p.stage, Stage::Replaying(_)))
     }
 
-    /// Whether any unaccounted submission is still out: what a shutdown waits for.
+    /// Submissions that are not reported yet: what a shutdown waits for.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.topics

@@ -26,23 +26,15 @@ pub(super) struct Detail {
     pub phase: Phase,
     /// Monotonic ms.
     pub deadline: Option<i64>,
-    /// Copies submitted whose place is not known: proof for as many records of the attempts from `unaccounted_from` to
-    /// `pending_attempt`.
-    pub unaccounted: u32,
-    pub unaccounted_from: u32,
-    /// Copies submitted and not reported: until then, any record of the attempts from `reports_from` to
-    /// `pending_attempt` may be one of them.
-    pub reports_out: u32,
-    pub reports_from: u32,
-    /// Records of the attempts from `again_from` to `again_to` that may come beside those: each unclear report may stand
-    /// for two.
-    pub again: u32,
-    pub again_from: u32,
-    pub again_to: u32,
+    pub under_way: UnderWay,
+    /// Records of the attempts from `unclear_from` to `unclear_to` that may come of unclear reports, two of each.
+    pub unclear: u32,
+    pub unclear_from: u32,
+    pub unclear_to: u32,
     /// The attempt that was submitted last, while it does not count yet; 0: none.
     pub pending_attempt: u32,
-    /// When the last report of a copy that is not accounted for came back ambiguous; monotonic ms.
-    pub ambiguous_since: Option<i64>,
+    /// When the last report came of a copy that was not read by then; monotonic ms.
+    pub unseen_since: Option<i64>,
     /// Extensions of this attempt, ms in all.
     pub extended_ms: u64,
     /// The strongest verdict not acted upon yet.
@@ -108,16 +100,61 @@ pub(super) enum Fate {
     Dead(DeadLetterCause),
 }
 
+/// Copies submitted and not reported: until then, records of their attempts are theirs.
+///
+/// There is one of an attempt at a time, and hardly ever another attempt beside it: that takes a copy that was read, and had
+/// its timeout, before its report came. Reports come in any order.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct UnderWay {
+    newest: u32,
+    /// Bit n: attempt `newest - n`.
+    attempts: u64,
+    /// Records of the newest that were read meanwhile.
+    read: u32,
+}
+
+impl UnderWay {
+    fn bit(&self, attempt: u32) -> u64 {
+        let behind = self.newest.checked_sub(attempt);
+        behind.and_then(|n| 1_u64.checked_shl(n)).unwrap_or(0)
+    }
+
+    pub fn count(&self) -> u32 {
+        self.attempts.count_ones()
+    }
+
+    fn is_under_way(&self, attempt: u32) -> bool {
+        self.attempts & self.bit(attempt) != 0
+    }
+
+    pub fn begins(&mut self, attempt: u32) {
+        let ahead = attempt.saturating_sub(self.newest);
+        self.attempts = self.attempts.checked_shl(ahead).unwrap_or(0);
+        self.newest = self.newest.max(attempt);
+        self.attempts |= self.bit(attempt);
+        self.read = 0;
+    }
+
+    /// Gives how many records of it were read before.
+    pub fn is_reported(&mut self, attempt: u32) -> u32 {
+        self.attempts &= !self.bit(attempt);
+        if attempt == self.newest { self.read } else { 0 }
+    }
+}
+
 /// Why a record is taken for a copy that we submitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// As many were submitted whose place is not known.
-    Unaccounted,
-    /// One more may have come of an unclear report.
-    Again,
-    /// Its submission is under way, or was reported further behind and not read yet: the producer wrote it twice.
+    /// A submission is under way.
+    UnderWay,
+    /// It was reported further behind, and is not read yet: this is its twin.
     Twin,
+    /// It may have come of an unclear report.
+    Unclear,
 }
+
+/// So many records may come of a submission whose report is unclear.
+pub(super) const LANDS_MAX: u32 = 2;
 
 impl Detail {
     /// Whether a record of that attempt at that offset, with the same payload, is one of ours.
@@ -127,83 +164,60 @@ impl Detail {
     /// landed of the older epoch lies before what was reported of the newer one, since the broker fences the older.
     pub fn proof_of(&self, attempt: u32, offset: i64) -> Option<Proof> {
         let of_those = |from: u32, to: u32| (from..=to).contains(&attempt);
-        if self.unaccounted > 0 && of_those(self.unaccounted_from, self.pending_attempt) {
-            return Some(Proof::Unaccounted);
+        if self.under_way.is_under_way(attempt) {
+            let may_be_twin = self.under_way.read == 0 || Guard::WrittenTwice.holds();
+            return may_be_twin.then_some(Proof::UnderWay);
         }
-        if !Guard::WrittenTwice.holds() {
-            return None;
-        }
-        if self.again > 0 && of_those(self.again_from, self.again_to) {
-            return Some(Proof::Again);
-        }
-        let under_way = self.reports_out > 0 && of_those(self.reports_from, self.pending_attempt);
         let before_its_twin = |d: &Delivery| d.attempt == attempt && !d.read && offset < d.offset;
-        (under_way || self.deliveries.iter().any(before_its_twin)).then_some(Proof::Twin)
-    }
-
-    /// A copy is submitted.
-    pub fn sends(&mut self, attempt: u32) {
-        self.pending_attempt = attempt;
-        if self.unaccounted == 0 {
-            self.unaccounted_from = attempt;
+        if self.deliveries.iter().any(before_its_twin) && Guard::WrittenTwice.holds() {
+            return Some(Proof::Twin);
         }
-        if self.reports_out == 0 {
-            self.reports_from = attempt;
-        }
-        self.unaccounted += 1;
-        self.reports_out += 1;
+        let may_come = self.unclear > 0 && of_those(self.unclear_from, self.unclear_to);
+        may_come.then_some(Proof::Unclear)
     }
 
     /// The record was read.
-    pub fn accounts_for(&mut self, proof: Proof) {
+    pub fn accounts_for(&mut self, proof: Proof, attempt: u32) {
         match proof {
-            Proof::Unaccounted => self.unaccounted -= 1,
-            Proof::Again => self.again -= 1,
-            Proof::Twin => {}
-        }
-        self.unclear_no_more();
-    }
-
-    /// The report of that attempt is there. There is one of an attempt at a time.
-    pub fn is_reported(&mut self, attempt: u32) {
-        self.reports_out = self.reports_out.saturating_sub(1);
-        if attempt == self.reports_from {
-            self.reports_from += 1;
+            Proof::UnderWay if attempt == self.under_way.newest => self.under_way.read += 1,
+            Proof::UnderWay | Proof::Twin => {}
+            Proof::Unclear => self.unclear -= 1,
         }
     }
 
-    /// It was refused.
-    pub fn was_not_sent(&mut self, attempt: u32) {
-        self.is_reported(attempt);
-        self.unaccounted = self.unaccounted.saturating_sub(1);
-    }
-
-    /// The report of that attempt was ambiguous: it may be in the log, or come, once or twice.
-    pub fn is_unclear(&mut self, attempt: u32, mono: i64) {
-        self.ambiguous_since = Some(mono);
-        if self.again == 0 {
-            self.again_from = attempt;
-        }
-        self.again_to = attempt;
-        self.again += 1;
-    }
-
-    pub fn unclear_no_more(&mut self) {
-        if self.unaccounted == 0 && self.again == 0 {
-            self.ambiguous_since = None;
-        }
+    /// The report of that attempt, of which so many records were read before, is unclear: it may be in the log, or come, once or
+    /// twice.
+    pub fn is_unclear(&mut self, attempt: u32, read: u32, mono: i64) {
+        self.unseen_since = Some(mono);
+        // Reports may come in any order.
+        (self.unclear_from, self.unclear_to) = if self.unclear == 0 {
+            (attempt, attempt)
+        } else {
+            (self.unclear_from.min(attempt), self.unclear_to.max(attempt))
+        };
+        let lands = if Guard::WrittenTwice.holds() {
+            LANDS_MAX
+        } else {
+            1
+        };
+        self.unclear += lands.saturating_sub(read);
     }
 
     /// A copy of it may be in the log, or come, that was not read yet.
     pub fn may_come(&self) -> bool {
-        self.unaccounted > 0 || self.again > 0 || self.reports_out > 0
+        self.under_way.attempts != 0 || self.unclear > 0
+    }
+
+    /// Whether a copy may be in the log that was not read yet: one that may come, or the twin of one that was reported further
+    /// behind.
+    pub fn may_be_unseen(&self) -> bool {
+        self.may_come() || self.deliveries.iter().any(|d| !d.read)
     }
 
     /// None of them comes any more.
     pub fn gives_up(&mut self) {
-        self.unaccounted = 0;
-        self.again = 0;
-        self.reports_out = 0;
+        self.under_way = UnderWay::default();
+        self.unclear = 0;
         self.deadline = None;
         self.deliveries.iter_mut().for_each(|d| d.read = true);
     }

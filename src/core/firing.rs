@@ -311,13 +311,13 @@ impl Topic {
     }
 
     /// A copy of it is about whose place is not known, or that was not read yet and may have a twin, and ACKs wait for records that are not read yet: one of them may
-    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else. What is
-    /// long overdue never came: where ACKs are always ahead of the source, it would be waited for without end.
+    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else. That is waited for
+    /// within bounds: ACKs may always be a little ahead of the source, and a source that is paused, since too much is
+    /// outstanding, goes on only when some of it is settled.
     fn may_be_acked_unseen(&self, number: i32, origin: i64, mono: i64) -> bool {
         let is_about = |d: &Detail| {
             let overdue = |since: i64| mono >= since + UNSEEN_FOR_MS;
-            let unread = d.deliveries.iter().any(|d| !d.read);
-            unread || (d.may_come() && !d.ambiguous_since.is_some_and(overdue))
+            d.may_be_unseen() && !d.unseen_since.is_some_and(overdue)
         };
         self.partitions.get(&number).is_some_and(|p| {
             let detail = p.details.get(&origin);
@@ -371,7 +371,8 @@ impl Topic {
             } else {
                 d.attempt.max(d.pending_attempt) + 1
             };
-            d.sends(attempt);
+            d.pending_attempt = attempt;
+            d.under_way.begins(attempt);
             d.phase = Phase::Publishing {
                 fate: Fate::Retry(cause),
                 sequence,

@@ -48,7 +48,7 @@ pub struct DetailImage {
     pub attempt: u32,
     /// All deliveries known, the original first, ascending by offset.
     pub deliveries: Vec<DeliveryImage>,
-    /// Copies submitted whose place is not known: proof for as many records of `pending_attempt`.
+    /// Records that may come of copies submitted whose place is not known: proof for as many, up to `pending_attempt`.
     pub unaccounted: u32,
     /// The attempt that is being published (0: none).
     pub pending_attempt: u32,

@@ -106,9 +106,8 @@ impl Topic {
                 let below = at.offset >= 0 && at.offset < p.applied;
                 let counts = p.update(origin, |d| {
                     d.refusals = 0;
-                    d.is_reported(attempt);
+                    d.under_way.is_reported(attempt);
                     if !known {
-                        d.unaccounted = d.unaccounted.saturating_sub(1);
                         d.add_delivery(Delivery {
                             attempt,
                             offset: at.offset,
@@ -118,7 +117,9 @@ impl Topic {
                             read: below,
                         });
                     }
-                    d.unclear_no_more();
+                    if !known && !below {
+                        d.unseen_since = Some(mono);
+                    }
                     (!d.is_settled() && d.pending_attempt > d.attempt).then_some(d.pending_attempt)
                 });
                 if let (Some(Some(attempt)), Some(cause)) = (counts, cause) {
@@ -132,8 +133,8 @@ impl Topic {
             }
             PublishOutcome::Ambiguous(_) => {
                 let sent = p.update(origin, |d| {
-                    d.is_reported(attempt);
-                    d.is_unclear(attempt, mono);
+                    let read = d.under_way.is_reported(attempt);
+                    d.is_unclear(attempt, read, mono);
                     d.pending_attempt
                 });
                 if let (Some(attempt), Some(cause), false) =
@@ -145,14 +146,14 @@ impl Topic {
                 }
             }
             PublishOutcome::Dropped => {
-                p.update(origin, |d| d.was_not_sent(attempt));
+                p.update(origin, |d| d.under_way.is_reported(attempt));
                 if cause.is_some() {
                     self.wait_again(number, origin, REFUSED_AGAIN_MS, cx);
                 }
                 self.drop_if_over(number, origin);
             }
             PublishOutcome::Refused(why) => {
-                p.update(origin, |d| d.was_not_sent(attempt));
+                p.update(origin, |d| d.under_way.is_reported(attempt));
                 if cause.is_some() {
                     self.refused_copy = Some(Frozen {
                         why: FrozenWhy::RetryTopic,
@@ -169,7 +170,7 @@ impl Topic {
             }
             PublishOutcome::TooLarge => {
                 p.update(origin, |d| {
-                    d.was_not_sent(attempt);
+                    d.under_way.is_reported(attempt);
                     d.pending_attempt = d.attempt;
                     if !d.is_settled() {
                         d.doomed = Some(DeadLetterCause::TooLarge);

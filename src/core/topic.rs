@@ -8,7 +8,7 @@ use std::ops::Bound;
 
 use super::ahead::TOGETHER;
 use super::briefs::Brief;
-use super::detail::{Delivery, Detail, Pending, Phase};
+use super::detail::{Delivery, Detail, Pending, Phase, UnderWay};
 use super::early::EarlyById;
 use super::effect::{DeadLetterCause, Effect};
 use super::event::Fence;
@@ -346,15 +346,12 @@ impl Topic {
             unfaithful: false,
             phase: Phase::Waiting,
             deadline: None,
-            unaccounted: 0,
-            unaccounted_from: 0,
-            reports_out: 0,
-            reports_from: 0,
-            again: 0,
-            again_from: 0,
-            again_to: 0,
+            under_way: UnderWay::default(),
+            unclear: 0,
+            unclear_from: 0,
+            unclear_to: 0,
             pending_attempt: 0,
-            ambiguous_since: None,
+            unseen_since: None,
             extended_ms: 0,
             pending: None,
             reason: None,
@@ -438,7 +435,7 @@ impl Topic {
                 return false;
             }
             if let Some(proof) = proof {
-                p.update(mark.origin, |d| d.accounts_for(proof));
+                p.update(mark.origin, |d| d.accounts_for(proof, mark.attempt));
             }
             self.delivery_read(record.partition, mark.origin, record.offset, mark, cx);
             return true;
@@ -653,7 +650,7 @@ impl Topic {
                 reason: None,
             });
             if d.may_come() {
-                d.ambiguous_since.get_or_insert(mono);
+                d.unseen_since.get_or_insert(mono);
                 d.deadline = Some(mono + super::firing::AMBIGUOUS_KEPT_MS);
             }
         });

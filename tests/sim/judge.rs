@@ -181,9 +181,12 @@ impl World {
         let own = sent.copy.is_some() && !sent.forged && !sent.estranged;
         let known = sent.incarnation == self.me.incarnation
             && !self.is_rebuilt_since(msg.partition, sent.submitted_ms);
-        let pretended = self.records_of(message).any(|(_, s)| s.forged);
+        // One of before a rebuild, or somebody else's, was taken for what was sent since.
+        let attempt = sent.attempt;
+        let pretended = self
+            .records_of(message)
+            .any(|(_, s)| s.forged || (s.estranged && s.attempt == attempt));
         if own && known && !pretended && !self.losses.is_hurt(message) {
-            let attempt = sent.attempt;
             self.breach(
                 8,
                 format!(

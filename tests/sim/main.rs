@@ -60,6 +60,14 @@ fn what_was_found_once_stays_found() {
     for seed in [379_258, 527_660, 895_480, 908_635, 6_079_309, 8_345_800] {
         judged(seed, World::new(seed));
     }
+    // Where the producer writes a submission twice: the ACK of a twin waited for its record, and its message was sent again
+    // (52 933); to wait for that without a bound stood still where the source was paused (84 175); the next attempt was sent
+    // before the report of the one before (10 608), and that one's records were counted for it (45 560), or its report came after (500 942), and both counted on (609 496); two
+    // submissions came to four records (83 006). A record of before a rebuild was taken for one of what was sent since, whose own one was then tracked, as
+    // it must: a judge thought that it was known (479 872).
+    for seed in [10_608, 45_560, 52_933, 83_006, 84_175, 479_872, 500_942, 609_496] {
+        judged(seed, World::new(seed));
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The whole way: Service A sends, Service B does nothing with a message and acknowledges it, and it is settled. Ackwarden
-//! beside what else redelivers single messages: Kafka's share groups, kmq, and NATS JetStream.
+//! beside what else redelivers single messages: Kafka's share groups, kmq, and NATS JetStream; and beside the same without
+//! a coordinator.
 //!
 //! Each does it in turn on the same machine, with a Service A that sends as fast as it can from the same moment. Service A
 //! and Ackwarden's Service B are threads of this process; the others' Service B is a process of its own, in the language of
@@ -26,8 +27,9 @@ pub const VALUE_BYTES: usize = 200;
 pub const DONE_WITHIN: Duration = Duration::from_secs(180);
 
 /// Who takes part, and with how many messages of a thousand: enough for each to take seconds.
-const CONTESTANTS: [(&str, u64, Contestant); 4] = [
+const CONTESTANTS: [(&str, u64, Contestant); 5] = [
     ("ackwarden", 1_000, ackwarden::run),
+    ("no-coordinator", 1_000, ackwarden::unguarded),
     ("share-groups", 250, others::share_groups),
     ("kmq", 250, others::kmq),
     ("nats-jetstream", 500, others::jetstream),
