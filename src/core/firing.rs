@@ -321,7 +321,7 @@ impl Topic {
         };
         self.partitions.get(&number).is_some_and(|p| {
             let detail = p.details.get(&origin);
-            !p.early.is_empty() && detail.is_some_and(is_about) && Guard::AckedUnseen.holds()
+            !p.early.is_empty() && detail.is_some_and(|d| is_about(d)) && Guard::AckedUnseen.holds()
         })
     }
 

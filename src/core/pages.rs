@@ -116,15 +116,18 @@ impl<'a> Lane<'a> {
     }
 
     fn next_detail(&mut self) {
-        let unsettled = |(_, d): &(&i64, &Detail)| !d.is_settled();
+        let unsettled = |d: &Detail| !d.is_settled();
         let found = if self.newest_first {
             self.p
                 .details
                 .range(..self.details_at)
                 .rev()
-                .find(unsettled)
+                .find(|(_, d)| unsettled(d))
         } else {
-            self.p.details.range(self.details_at..).find(unsettled)
+            self.p
+                .details
+                .range(self.details_at..)
+                .find(|(_, d)| unsettled(d))
         };
         if let Some((at, _)) = found {
             self.details_at = if self.newest_first { *at } else { at + 1 };

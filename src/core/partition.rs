@@ -53,8 +53,8 @@ pub(super) struct Partition {
     /// [from, to): gone before they were read.
     pub lost: Vec<(i64, i64)>,
     pub slots: Slots,
-    /// By origin.
-    pub details: BTreeMap<i64, Detail>,
+    /// By origin. Boxed: they come in order, which leaves the nodes of a tree half empty.
+    pub details: BTreeMap<i64, Box<Detail>>,
     /// Any delivery's offset of a detail, to its origin.
     pub by_offset: HashMap<i64, i64, ByOffset>,
     /// (deadline, origin) of details.
@@ -272,7 +272,7 @@ impl Partition {
             self.by_offset.insert(delivery.offset, origin);
         }
         self.account(origin, &Account::of(&detail), true);
-        self.details.insert(origin, detail);
+        self.details.insert(origin, Box::new(detail));
         self.dirty.insert(origin);
         self.gone.remove(&origin);
     }
@@ -306,7 +306,7 @@ impl Partition {
     }
 
     /// A settled detail of which nothing is in flight any more.
-    pub fn remove_detail(&mut self, origin: i64) -> Option<Detail> {
+    pub fn remove_detail(&mut self, origin: i64) -> Option<Box<Detail>> {
         let detail = self.details.remove(&origin)?;
         self.account(origin, &Account::of(&detail), false);
         if !detail.is_settled() {

@@ -340,7 +340,8 @@ impl Topic {
             len: slot.len,
             digest: slot.digest,
             attempt: 1,
-            deliveries: Vec::new(),
+            // Most are sent again once.
+            deliveries: Vec::with_capacity(2),
             anchor: origin,
             own_timeout_ms: None,
             unfaithful: false,
@@ -689,7 +690,8 @@ impl Topic {
         let Some(p) = self.partitions.get_mut(&partition) else {
             return;
         };
-        if p.details.get(&origin).is_some_and(Partition::is_over)
+        let detail = p.details.get(&origin);
+        if detail.is_some_and(|d| Partition::is_over(d))
             && let Some(detail) = p.remove_detail(origin)
         {
             p.pin_settled(&detail);

@@ -65,7 +65,9 @@ fn what_was_found_once_stays_found() {
     // before the report of the one before (10 608), and that one's records were counted for it (45 560), or its report came after (500 942), and both counted on (609 496); two
     // submissions came to four records (83 006). A record of before a rebuild was taken for one of what was sent since, whose own one was then tracked, as
     // it must: a judge thought that it was known (479 872).
-    for seed in [10_608, 45_560, 52_933, 83_006, 84_175, 479_872, 500_942, 609_496] {
+    for seed in [
+        10_608, 45_560, 52_933, 83_006, 84_175, 479_872, 500_942, 609_496,
+    ] {
         judged(seed, World::new(seed));
     }
 }
