@@ -219,9 +219,14 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
     };
     let harmed: Vec<Window> =
         stage.windows(|fault| fault.harms_a_coordinator() || fault.is_a_standstill());
-    let mut twins = 0;
+    let mut twins = Vec::new();
     for each in [&mut seen, &mut limited] {
-        twins += twins_are_messages(&mut each.source, &each.dead, &harmed, TWINS_FELT_MS);
+        twins.extend(twins_are_messages(
+            &mut each.source,
+            &each.dead,
+            &harmed,
+            TWINS_FELT_MS,
+        ));
     }
     let mut held_up = 0;
     let mut late = 0;
@@ -289,10 +294,12 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
         tally.twice,
     ));
     say_loudly(&format!(
-        "copies {copies}, of them {} within 1 s after an ACK and {held_up} held up by a standstill, {twins} tracked as messages of \
-         their own; the machine was late {} \
+        "copies {copies}, of them {} within 1 s after an ACK and {held_up} held up by a standstill, {} tracked as messages of \
+         their own {:?}; the machine was late {} \
          times; {looked_at} commits looked at",
         late - held_up,
+        twins.len(),
+        &twins[..twins.len().min(10)],
         machine::standstills().windows.len(),
     ));
     assert!(stage.kills >= kills_min, "{} kills", stage.kills);

@@ -20,6 +20,8 @@ use crate::support::small_disk::SmallDisk;
 
 /// Longer than the coordinators' session, and than the brokers'.
 const STANDSTILL: Duration = Duration::from_secs(8);
+/// Until all replicas are in step again, on a machine that has much else to do.
+const REPLICAS_BACK_MS: i64 = 15_000;
 const HOUR_MS: i64 = 3_600_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +55,15 @@ impl Fault {
             self,
             CoordinatorStopped | BrokerKilled | BrokerStopped | AllBrokersKilled | LeadersMoved
         )
+    }
+
+    /// And for how long, when brokers are back. What a leader had and its followers had not when all were killed, an ACK, say, can be
+    /// read only once they have it.
+    fn felt_for_ms(self) -> i64 {
+        match self {
+            AllBrokersKilled => REPLICAS_BACK_MS,
+            _ => 0,
+        }
     }
 
     /// What it was about to do may be done twice.
@@ -177,7 +188,11 @@ impl Stage {
     /// From when to when such faults were.
     pub fn windows(&self, wanted: impl Fn(Fault) -> bool) -> Vec<Window> {
         let done = self.done.iter().filter(|(fault, _)| wanted(*fault));
-        done.map(|(_, window)| *window).collect()
+        done.map(|(fault, window)| Window {
+            from_ms: window.from_ms,
+            to_ms: window.to_ms + fault.felt_for_ms(),
+        })
+        .collect()
     }
 
     pub fn cause(&mut self, cluster: &Cluster, fault: Fault) {

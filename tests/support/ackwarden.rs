@@ -383,6 +383,10 @@ impl Drop for Ackwarden {
             );
         }
         self.process = None;
+        if let Some(keep) = std::env::var_os("KEEP_LOGS") {
+            let name = format!("serve-{}-{}.log", std::process::id(), self.port);
+            let _ = fs::copy(self.dir.join("serve.log"), Path::new(&keep).join(name));
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -89,11 +89,14 @@ pub fn lateness_after_ack(source: &[SeenRecord], acks: &[SeenRecord]) -> Vec<Lat
         for copy in deliveries.iter().filter(|d| d.origin().is_some()) {
             let late_ms = copy.timestamp_ms - ack.timestamp_ms;
             if late_ms > 0 {
+                let history: Vec<String> = deliveries.iter().map(|d| told(d)).collect();
                 let what = format!(
-                    "{origin}: copy {} (attempt {:?}) was appended {late_ms} ms after the ACK {}",
+                    "{origin}: copy {} (attempt {:?}) was appended {late_ms} ms after the ACK {} of {}; its deliveries: {}",
                     copy.position(),
                     copy.attempt(),
                     ack.position(),
+                    ack.key_text().unwrap_or_default(),
+                    history.join(", "),
                 );
                 late.push(Late {
                     late_ms,
@@ -104,6 +107,11 @@ pub fn lateness_after_ack(source: &[SeenRecord], acks: &[SeenRecord]) -> Vec<Lat
         }
     }
     late
+}
+
+fn told(delivery: &SeenRecord) -> String {
+    let (at, attempt) = (delivery.offset, delivery.attempt().unwrap_or(1));
+    format!("{attempt} at {at} ({} ms)", delivery.timestamp_ms)
 }
 
 /// The copies of each message, with its original as attempt 1, and its dead letter as the last attempt's, make 1..n
