@@ -43,6 +43,8 @@ pub(super) struct AckTopic {
     pub missing: Option<Now>,
     /// Since when somebody waits for the barrier in vain.
     pub waiting_since: Option<Now>,
+    /// Somebody does, as of the last look at all that is due.
+    is_waited_for: bool,
     pub trouble: Option<Box<str>>,
 }
 
@@ -83,6 +85,7 @@ impl AckTopic {
             caught_up_as_of: None,
             missing: None,
             waiting_since: None,
+            is_waited_for: false,
             trouble: None,
         }
     }
@@ -136,10 +139,10 @@ impl AckTopic {
     pub fn want(&mut self, deadline_ms: i64, now: Now, next_round: &mut Round) -> (bool, Wants) {
         let mut wants = Wants::default();
         if self.open_for(deadline_ms) {
-            self.waiting_since = None;
             return (true, wants);
         }
         self.waiting_since.get_or_insert(now);
+        self.is_waited_for = true;
         let ask = match &self.barrier {
             Barrier::Idle => true,
             Barrier::Failed { retry_at } => *retry_at <= now.mono_ms,
@@ -154,6 +157,13 @@ impl AckTopic {
             wants.ask = Some(*next_round);
         }
         (false, wants)
+    }
+
+    /// All that is due was looked at. Where nothing asked for the barrier, nobody waits for it (any more).
+    pub fn all_have_asked(&mut self) {
+        if !std::mem::take(&mut self.is_waited_for) {
+            self.waiting_since = None;
+        }
     }
 
     pub fn open_for(&self, deadline_ms: i64) -> bool {

@@ -348,6 +348,9 @@ impl Coordinator {
                 topic.fire(&mut acks.topic, &mut self.round, &mut cx);
             }
         }
+        for acks in &mut self.acks {
+            acks.topic.all_have_asked();
+        }
         if self.lane == Lane::Main {
             self.commit(now, effects);
             self.back_pressure(effects);

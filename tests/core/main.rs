@@ -178,6 +178,22 @@ fn both_records_of_a_submission_are_ours_before_its_report_and_before_where_it_i
 }
 
 #[test]
+fn a_closed_barrier_is_shown_only_while_somebody_waits_for_it() {
+    let mut d = Driver::start(policy());
+    d.message(None, 7);
+    // Somebody's record that is not read.
+    d.ack_end += 1;
+    d.pass(40_000);
+    assert_eq!(frozen(&d), [FrozenWhy::BarrierClosed]);
+    d.handle(Event::Paused {
+        topic: T,
+        paused: true,
+    });
+    d.pass(100);
+    assert_eq!(frozen(&d), [FrozenWhy::Paused]);
+}
+
+#[test]
 fn a_retry_that_was_dropped_before_it_was_sent_is_sent_again_and_nothing_is_frozen() {
     let mut d = Driver::start(policy());
     d.message(None, 7);
