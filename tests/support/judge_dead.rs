@@ -140,7 +140,17 @@ impl Court<'_> {
         }
         match settlements.first() {
             None if acked.is_some() && self.is_excused(first_dead, first_dead) => {}
-            None => self.accuse(origin, "dead-lettered, and no settlement of it"),
+            None => {
+                let ack = acked.map_or("never acknowledged".to_owned(), |ack| {
+                    let later_ms = ack.timestamp_ms - first_dead.timestamp_ms;
+                    format!("acknowledged {later_ms} ms later")
+                });
+                let what = format!(
+                    "dead-lettered at {} ms, {ack}, and no settlement of it",
+                    first_dead.timestamp_ms
+                );
+                self.accuse(origin, &what);
+            }
             Some(first) => {
                 if first.timestamp_ms < first_dead.timestamp_ms - ROUNDING_MS {
                     self.accuse(origin, "the settlement stood there before the dead letter");
@@ -217,7 +227,8 @@ impl Court<'_> {
             && !self.machine.held_up(record.timestamp_ms, late_ms)
     }
 
-    /// Whether something was harmed between the two, or so shortly before that it was still felt.
+    /// Whether something was harmed between the two, or so shortly before that it was still felt, or so shortly behind that what
+    /// follows was not written yet.
     fn is_excused(&self, from: &SeenRecord, to: &SeenRecord) -> bool {
         let felt_ms = self
             .promise
@@ -226,6 +237,6 @@ impl Court<'_> {
         let felt_from = from.timestamp_ms - felt_ms;
         self.harmed
             .iter()
-            .any(|w| w.touches(felt_from, to.timestamp_ms))
+            .any(|w| w.touches(felt_from, to.timestamp_ms + self.promise.slack_ms))
     }
 }
