@@ -363,7 +363,7 @@ impl Rig {
             let ends = self.source_ends.iter();
             let read_to = |n: i32| records.iter().filter(move |r| r.partition == n);
             let applied = ends
-                .filter_map(|(n, _)| Some((T, *n, read_to(*n).last()?.offset + 1)))
+                .filter_map(|(n, _)| Some((T, *n, read_to(*n).next_back()?.offset + 1)))
                 .collect();
             self.handle(Event::SourceBatch(SourceBatch { records, applied }));
         }
