@@ -37,7 +37,7 @@ pub mod transaction;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::ackwarden::clock;
@@ -64,10 +64,15 @@ pub fn scratch_dir(prefix: &str) -> PathBuf {
 
 /// A port of 127.0.0.1 that was free a moment ago.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Below those that the system gives to connections: one of them could take it before its server does. Each process
+    // begins somewhere else.
+    let next = NEXT
+        .get_or_init(|| AtomicU16::new((std::process::id().wrapping_mul(7_919) % 20_000) as u16));
+    (0..20_000)
+        .map(|_| 10_000 + next.fetch_add(1, Ordering::Relaxed) % 20_000)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port on 127.0.0.1")
-        .port()
 }
 
 /// Asks again and again, until the answer is `Some` or `limit` is over; then panics with `what`.
