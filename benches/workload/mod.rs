@@ -12,16 +12,20 @@
     reason = "each bench uses its part; a panic is the report"
 )]
 
+mod mark;
+
 use std::collections::VecDeque;
 
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::{PartitionChange, PartitionImage};
 use ackwarden::core::types::Lane;
 use ackwarden::core::{
-    AckBatch, AckIx, AckRecord, AckTarget, Coordinator, CopyMark, CoreLimits, Effect, Event,
-    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
-    TopicIx, TopicSettings,
+    AckBatch, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event, LogPosition,
+    Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord, TopicIx,
+    TopicSettings,
 };
+
+pub use mark::mark_of;
 
 pub const T: TopicIx = TopicIx(0);
 pub const A: AckIx = AckIx(0);
@@ -379,14 +383,6 @@ impl Rig {
         let end = &mut self.source_ends[partition as usize].1;
         let offset = *end;
         *end += 1;
-        let copy = CopyMark {
-            by_us: true,
-            attempt: headers.attempt,
-            origin: headers.origin,
-            origin_timestamp_ms: headers.origin_timestamp_ms,
-            deliveries: headers.deliveries.clone(),
-            cause: headers.cause.unwrap(),
-        };
         let (len, digest) = self.fetched.pop_front().unwrap();
         self.landed.push(SourceRecord {
             topic: T,
@@ -396,7 +392,7 @@ impl Rig {
             len,
             digest,
             extra: Some(Box::new(SourceExtra {
-                copy: Some(copy),
+                copy: Some(mark_of(headers)),
                 ..SourceExtra::default()
             })),
         });

@@ -310,10 +310,10 @@ impl Topic {
         }
     }
 
-    /// A copy of it is about whose place is not known, or that was not read yet and may have a twin, and ACKs wait for records that are not read yet: one of them may
-    /// be about that copy. Once the source is read that far, it is settled, or the ACK was about something else. That is waited for
-    /// within bounds: ACKs may always be a little ahead of the source, and a source that is paused, since too much is
-    /// outstanding, goes on only when some of it is settled.
+    /// A copy of it is about whose place is not known, or that was not read yet and may have a twin, and ACKs wait for records
+    /// that are not read yet: one of them may be about that copy. Once the source is read that far, it is settled, or the ACK
+    /// was about something else. That is waited for within bounds: ACKs may always be a little ahead of the source, and a
+    /// source that is paused, since too much is outstanding, goes on only when some of it is settled.
     fn may_be_acked_unseen(&self, number: i32, origin: i64, mono: i64) -> bool {
         let is_about = |d: &Detail| {
             let overdue = |since: i64| mono >= since + UNSEEN_FOR_MS;

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use ackwarden::core::effect::Headers;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::PartitionImage;
 use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, State};
 use ackwarden::core::{
-    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CopyMark, CoreLimits, Effect,
-    Event, LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
+    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
+    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
     TopicIx, TopicSettings, Verdict,
 };
+
+use crate::workload::mark_of;
 
 pub const T: TopicIx = TopicIx(0);
 
@@ -271,7 +272,7 @@ impl Driver {
             sequence: publish.sequence,
             outcome: PublishOutcome::Durable(LogPosition::new(0, offset)),
         });
-        self.record(7, |extra| extra.copy = Some(mark(&headers)))
+        self.record(7, |extra| extra.copy = Some(mark_of(&headers)))
     }
 
     /// A record of that submission is in the log, and read.
@@ -279,7 +280,7 @@ impl Driver {
         let Publication::Copy(headers) = &publish.what else {
             panic!("no copy: {publish:?}");
         };
-        self.record(7, |extra| extra.copy = Some(mark(headers)))
+        self.record(7, |extra| extra.copy = Some(mark_of(headers)))
     }
 
     pub fn report(&mut self, outcome: PublishOutcome) -> Publication {
@@ -304,19 +305,13 @@ impl Driver {
         }
     }
 
+    /// The record there is a delivery of the message whose original is at `origin`.
+    pub fn assert_is_of(&self, offset: i64, origin: i64) {
+        assert_eq!(self.found(offset).message.position.offset, origin);
+    }
+
     pub fn state(&self, offset: i64) -> State {
         self.found(offset).message.state
-    }
-}
-
-fn mark(headers: &Headers) -> CopyMark {
-    CopyMark {
-        by_us: true,
-        attempt: headers.attempt,
-        origin: headers.origin,
-        origin_timestamp_ms: headers.origin_timestamp_ms,
-        deliveries: headers.deliveries.clone(),
-        cause: headers.cause.expect("a copy has a cause"),
     }
 }
 

@@ -129,18 +129,10 @@ fn after_an_unclear_report_both_records_of_the_submission_are_ours() {
     d.report(PublishOutcome::Ambiguous("timed out".into()));
     for _ in 0..2 {
         let copy = d.read_back(&publish);
-        assert_eq!(
-            d.found(copy).message.position.offset,
-            m,
-            "tracked as another"
-        );
+        d.assert_is_of(copy, m);
     }
     let third = d.read_back(&publish);
-    assert_eq!(
-        d.found(third).message.position.offset,
-        third,
-        "no proof of that"
-    );
+    d.assert_is_of(third, third);
 }
 
 #[test]
@@ -159,18 +151,10 @@ fn both_records_of_a_submission_are_ours_before_its_report_and_before_where_it_i
             d.report(PublishOutcome::Durable(second));
         }
         for copy in both {
-            assert_eq!(
-                d.found(copy).message.position.offset,
-                m,
-                "tracked as another"
-            );
+            d.assert_is_of(copy, m);
         }
         let third = d.read_back(&publish);
-        assert_eq!(
-            d.found(third).message.position.offset,
-            third,
-            "no proof of that"
-        );
+        d.assert_is_of(third, third);
         // An ACK of either is one of the message.
         d.ack(both[0]);
         assert_eq!(d.state(m), State::Acked);

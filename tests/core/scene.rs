@@ -17,6 +17,7 @@ use ackwarden::core::{
 
 use crate::driver::{T, at};
 use crate::kept::Kept;
+use crate::workload::mark_of;
 
 const A: AckIx = AckIx(0);
 const PAYLOAD: u64 = 7;
@@ -268,11 +269,7 @@ impl Member {
             Box::new(SourceExtra {
                 copy: Some(CopyMark {
                     by_us: *group == self.group,
-                    attempt: headers.attempt,
-                    origin: headers.origin,
-                    origin_timestamp_ms: headers.origin_timestamp_ms,
-                    deliveries: headers.deliveries.clone(),
-                    cause: headers.cause.expect("a copy has a cause"),
+                    ..mark_of(headers)
                 }),
                 ..SourceExtra::default()
             })

@@ -188,6 +188,21 @@ fn dead_letters_that_were_not_promised_and_promises_not_kept_are_found() {
         to_ms: 2_100,
     }];
     assert_eq!(judged(&crossed_alone, &fine_dead, &at_it), tally(0, 1));
+    // Or right behind it, before its settlement was written; but not long after.
+    let behind_it = |ms| {
+        [Window {
+            from_ms: ms,
+            to_ms: ms,
+        }]
+    };
+    assert_eq!(
+        judged(&crossed_alone, &fine_dead, &behind_it(2_600)),
+        tally(0, 1)
+    );
+    let why = violation(|| {
+        judged(&crossed_alone, &fine_dead, &behind_it(2_800));
+    });
+    assert!(why.contains("no settlement"), "{why}");
     // Twice, and something was harmed between the two.
     let twice = [dead(0, 2, 2_200), dead(0, 2, 9_000)];
     let harmed = [Window {

@@ -1,9 +1,13 @@
 //! The readers of an instance: batches of what the logs have, or that they do not have it any more.
 
+#[path = "../../benches/workload/mark.rs"]
+mod mark;
+
 use ackwarden::core::record::SourceExtra;
 use ackwarden::core::types::Lane;
-use ackwarden::core::{AckBatch, CopyMark, Event, SourceBatch, SourceRecord};
+use ackwarden::core::{AckBatch, Event, SourceBatch, SourceRecord};
 
+use self::mark::mark_of;
 use crate::world::{A, Sent, T, World};
 
 impl World {
@@ -163,14 +167,7 @@ pub fn record(partition: i32, offset: i64, sent: &Sent) -> SourceRecord {
         digest: sent.digest,
         extra: Some(Box::new(SourceExtra {
             id: Some(format!("m{}", sent.id).into()),
-            copy: sent.copy.as_ref().map(|headers| CopyMark {
-                by_us: true,
-                attempt: headers.attempt,
-                origin: headers.origin,
-                origin_timestamp_ms: headers.origin_timestamp_ms,
-                deliveries: headers.deliveries.clone(),
-                cause: headers.cause.expect("a copy has a cause"),
-            }),
+            copy: sent.copy.as_ref().map(mark_of),
             ..SourceExtra::default()
         })),
     }

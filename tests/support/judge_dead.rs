@@ -139,7 +139,10 @@ impl Court<'_> {
             }
         }
         match settlements.first() {
-            None if acked.is_some() && self.is_excused(first_dead, first_dead) => {}
+            // Or what follows it was not written yet.
+            None if acked.is_some()
+                && self.is_excused(first_dead, first_dead.timestamp_ms + self.promise.slack_ms) => {
+            }
             None => {
                 let ack = acked.map_or("never acknowledged".to_owned(), |ack| {
                     let later_ms = ack.timestamp_ms - first_dead.timestamp_ms;
@@ -167,7 +170,7 @@ impl Court<'_> {
         }
         for each in [dead, settlements.as_slice()] {
             for pair in each.windows(2) {
-                if !self.is_excused(pair[0], pair[1]) {
+                if !self.is_excused(pair[0], pair[1].timestamp_ms) {
                     let what = format!(
                         "{} and {}, and nothing was harmed between the two",
                         pair[0].position(),
@@ -227,16 +230,13 @@ impl Court<'_> {
             && !self.machine.held_up(record.timestamp_ms, late_ms)
     }
 
-    /// Whether something was harmed between the two, or so shortly before that it was still felt, or so shortly behind that what
-    /// follows was not written yet.
-    fn is_excused(&self, from: &SeenRecord, to: &SeenRecord) -> bool {
+    /// Whether something was harmed between that record and then, or so shortly before that it was still felt.
+    fn is_excused(&self, from: &SeenRecord, to_ms: i64) -> bool {
         let felt_ms = self
             .promise
             .slack_ms
             .max(self.promise.standstills.settling_ms);
         let felt_from = from.timestamp_ms - felt_ms;
-        self.harmed
-            .iter()
-            .any(|w| w.touches(felt_from, to.timestamp_ms + self.promise.slack_ms))
+        self.harmed.iter().any(|w| w.touches(felt_from, to_ms))
     }
 }
