@@ -31,6 +31,8 @@ pub const T: TopicIx = TopicIx(0);
 pub const A: AckIx = AckIx(0);
 /// Records that a reader hands over at once.
 pub const BATCH: usize = 1_000;
+/// Answers that the engine takes with one look at what follows.
+const ANSWERS_TOGETHER: usize = 256;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 #[derive(Clone, Copy, Debug)]
@@ -413,10 +415,14 @@ impl Rig {
         self.core.handle_event(event, self.now, &mut effects);
         let mut next = 0;
         while next < effects.len() {
-            let answer = self.answer(&effects[next]);
-            next += 1;
-            for event in answer {
-                self.core.handle_event(event, self.now, &mut effects);
+            let to = effects.len().min(next + ANSWERS_TOGETHER);
+            let answers: Vec<Event> = effects[next..to]
+                .iter()
+                .flat_map(|effect| self.answer(effect))
+                .collect();
+            next = to;
+            if !answers.is_empty() {
+                self.core.handle_events(answers, self.now, &mut effects);
             }
         }
         effects.clear();

@@ -106,6 +106,25 @@ impl Coordinator {
 
     /// Something happened. Effects are appended, to be carried out in order.
     pub fn handle_event(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        self.handle_events([event], now, effects);
+    }
+
+    /// Several things happened since the last time. They are taken in order, and what follows from the state that they
+    /// leave is looked at once, behind the last: fences, firing, commits, back-pressure.
+    pub fn handle_events(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for event in events {
+            self.take(event, now, effects);
+        }
+        self.advance(now, effects);
+        self.adopt_rebuilt(now, effects);
+    }
+
+    fn take(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
         self.hear(&event, now, effects);
         self.tell_rebuild(&event, now, effects);
         match event {
@@ -166,8 +185,6 @@ impl Coordinator {
             Event::Stop => self.stopping = true,
             _ => {}
         }
-        self.advance(now, effects);
-        self.adopt_rebuilt(now, effects);
     }
 
     /// What concerns partitions whether they are rebuilt or tracked.

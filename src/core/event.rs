@@ -6,7 +6,7 @@ use super::record::{AckRecord, SourceRecord};
 use super::types::{AckIx, Lane, LogPosition, MsgRef, RequestId, Round, TopicIx};
 use super::view::OperatorAction;
 
-/// Something happened. Handled by `Coordinator::handle_event`.
+/// Something happened. Handled by `Coordinator::handle_events`.
 #[derive(Debug)]
 pub enum Event {
     /// Partitions of a source topic are this instance's to track, each with where it stands.

@@ -1,4 +1,4 @@
-//! The coordinator as a pure state machine: `handle_event(event, now) → effects`.
+//! The coordinator as a pure state machine: `handle_events(events, now) → effects`.
 //!
 //! No I/O, no clock, no randomness, no async in here: time is an argument, jitter comes from a seed, and every
 //! source of change is an [`Event`]. What is to be done about it comes out as [`Effect`]s, which the runtime

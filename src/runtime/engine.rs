@@ -31,6 +31,9 @@ const CHECKPOINT_AGAIN_MS: u64 = 10_000;
 
 /// The core is to hear of time at least that often.
 const TICK_EVERY_MS: u64 = 50;
+/// So many answers are told at once, with one look at what follows from them: some milliseconds of work, for which the
+/// clock stands still.
+const ANSWERS_TOGETHER: usize = 256;
 
 /// What the engine has done: none of these may wait.
 pub trait Hands: Send {
@@ -249,14 +252,7 @@ impl Engine {
         match input {
             Input::Event(event) => self.handle(event),
             Input::Api(request) => self.answer(request),
-            Input::Answers(waiting) => {
-                for answer in waiting.take() {
-                    match answer {
-                        Answer::Fetched { purpose, result } => self.fetched(purpose, result),
-                        Answer::Reported { token, outcome } => self.reported(token, outcome),
-                    }
-                }
-            }
+            Input::Answers(waiting) => self.take_answers(waiting.take()),
             Input::Checkpointed(outcome) => self.checkpointed(outcome),
             Input::Lag {
                 source_ends,
@@ -284,11 +280,27 @@ impl Engine {
         self.finish();
     }
 
+    fn take_answers(&mut self, answers: Vec<Answer>) {
+        let mut events = Vec::with_capacity(ANSWERS_TOGETHER.min(answers.len()));
+        for answer in answers {
+            events.extend(match answer {
+                Answer::Fetched { purpose, result } => self.fetched(purpose, result),
+                Answer::Reported { token, outcome } => self.reported(token, outcome),
+            });
+            if events.len() == ANSWERS_TOGETHER {
+                self.handle_at(events.drain(..), clock::now());
+            }
+        }
+        self.handle_at(events, clock::now());
+    }
+
     /// What an input has led to is handed over, reported and told.
     fn finish(&mut self) {
         while !self.refused.is_empty() {
             for (token, outcome) in std::mem::take(&mut self.refused) {
-                self.reported(token, outcome);
+                if let Some(event) = self.reported(token, outcome) {
+                    self.handle(event);
+                }
             }
         }
         self.hands.hand_over();
@@ -296,13 +308,13 @@ impl Engine {
     }
 
     pub(super) fn handle(&mut self, event: Event) {
-        self.handle_at(event, clock::now());
+        self.handle_at([event], clock::now());
     }
 
-    fn handle_at(&mut self, event: Event, now: Now) {
+    fn handle_at(&mut self, events: impl IntoIterator<Item = Event>, now: Now) {
         let mut effects = std::mem::take(&mut self.effects);
         self.handled_ms = now.mono_ms;
-        self.coordinator.handle_event(event, now, &mut effects);
+        self.coordinator.handle_events(events, now, &mut effects);
         for effect in effects.drain(..) {
             self.carry_out(effect);
         }
@@ -415,16 +427,19 @@ impl Engine {
         self.next_token
     }
 
-    fn reported(&mut self, token: u64, outcome: PublishOutcome) {
-        match self.submitted.remove(&token) {
-            None => {}
-            Some(Submitted::State(write)) => self.state_written(write, outcome),
-            Some(Submitted::Message {
+    /// What the core is to hear of it.
+    fn reported(&mut self, token: u64, outcome: PublishOutcome) -> Option<Event> {
+        match self.submitted.remove(&token)? {
+            Submitted::State(write) => {
+                self.state_written(write, outcome);
+                None
+            }
+            Submitted::Message {
                 msg,
                 sequence,
                 again_without_deliveries,
                 dead_letter,
-            }) => {
+            } => {
                 if let (PublishOutcome::TooLarge, Some(mut record)) =
                     (&outcome, again_without_deliveries)
                 {
@@ -439,7 +454,7 @@ impl Engine {
                         };
                         let token = self.submit(&record);
                         self.submitted.insert(token, what);
-                        return;
+                        return None;
                     }
                 }
                 if let (Some(topic), PublishOutcome::Durable(at)) = (dead_letter, &outcome)
@@ -459,16 +474,17 @@ impl Engine {
                     ?outcome,
                     "reported"
                 );
-                self.handle(Event::Published {
+                Some(Event::Published {
                     msg,
                     sequence,
                     outcome,
-                });
+                })
             }
         }
     }
 
-    fn fetched(&mut self, purpose: FetchFor, result: Fetched) {
+    /// What the core is to hear of it.
+    fn fetched(&mut self, purpose: FetchFor, result: Fetched) -> Option<Event> {
         let msg = match purpose {
             FetchFor::Api(call) => {
                 if let Some(call) = self.payload_calls.remove(&call) {
@@ -481,14 +497,12 @@ impl Engine {
                         Fetched::Failed(why) => Err(Refusal::Kafka(why)),
                     });
                 }
-                return;
+                return None;
             }
             FetchFor::Message(msg) => msg,
         };
         // Discarded meanwhile: settled, or asked for anew.
-        let Some((len, wanted)) = self.expected.remove(&msg) else {
-            return;
-        };
+        let (len, wanted) = self.expected.remove(&msg)?;
         let outcome = match result {
             Fetched::Record(record) => match verified(*record, len, wanted) {
                 Ok(record) => {
@@ -505,7 +519,7 @@ impl Engine {
             Fetched::Gone(why) => FetchOutcome::Gone(why.into()),
             Fetched::Failed(why) => FetchOutcome::Failed(why.into()),
         };
-        self.handle(Event::Fetched { msg, outcome });
+        Some(Event::Fetched { msg, outcome })
     }
 
     fn checkpoint_if_due(&mut self) {
@@ -654,7 +668,7 @@ impl Engine {
             mono_ms: now.mono_ms + 3_600_000,
             ..now
         };
-        self.handle_at(Event::Tick, later);
+        self.handle_at([Event::Tick], later);
         if let Some(mut checkpoints) = self.checkpoints.take() {
             checkpoints.finish();
             // Whoever still has something to say must not wait for us, least of all the store's thread.

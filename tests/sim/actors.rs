@@ -214,10 +214,10 @@ impl World {
             }
         }
         let now = self.now_ms;
-        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.b_pending)
-            .into_iter()
-            .partition(|(at, ..)| *at <= now);
-        self.b_pending = rest;
+        let due: Vec<_> = self
+            .b_pending
+            .extract_if(.., |(at, ..)| *at <= now)
+            .collect();
         for (_, p, offset) in due {
             self.b_says(p, offset, Verdict::Ack);
         }

@@ -12,10 +12,7 @@ use crate::world::{Limbo, Sent, T, World, tracing};
 impl World {
     pub fn limbo_lands(&mut self) {
         let now = self.now_ms;
-        let (landed, rest): (Vec<Limbo>, _) = std::mem::take(&mut self.limbo)
-            .into_iter()
-            .partition(|l| l.at_ms <= now);
-        self.limbo = rest;
+        let landed: Vec<Limbo> = self.limbo.extract_if(.., |l| l.at_ms <= now).collect();
         for Limbo {
             partition,
             mut sent,

@@ -18,7 +18,7 @@ pub const PUBLISH_MS: u64 = SESSION_MS / 4;
 pub struct Group {
     pub rng: Rng,
     /// All instances but the one whose turn it is.
-    pub others: Vec<Instance>,
+    pub others: Vec<Box<Instance>>,
     pub owner: BTreeMap<i32, usize>,
     /// Partitions without an owner: from when on, and to whom (if it is decided).
     free: BTreeMap<i32, (u64, Option<usize>)>,
@@ -42,7 +42,7 @@ impl Group {
             1
         };
         let others = (1..count)
-            .map(|n| Instance::new(n, coordinator(policy, seed)))
+            .map(|n| Box::new(Instance::new(n, coordinator(policy, seed))))
             .collect();
         let mut rate = |max: u64| if rng.chance(300) { 0 } else { rng.below(max) };
         let (mut moves, mut freezes) = (rate(15), rate(6));
@@ -92,7 +92,9 @@ impl World {
     }
 
     pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        std::iter::once(&self.me).chain(&self.group.others)
+        std::iter::once(&self.me)
+            .chain(&self.group.others)
+            .map(AsRef::as_ref)
     }
 
     fn instance(&self, number: usize) -> Option<&Instance> {

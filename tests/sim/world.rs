@@ -71,6 +71,8 @@ pub struct Seen {
     pub dead: u64,
     pub ambiguous: u64,
     pub events: u64,
+    /// Events that were handed over with others, counted once for all of them.
+    pub together: u64,
     pub forged: u64,
     pub decisions: u64,
     pub stale_batches: u64,
@@ -98,6 +100,7 @@ impl std::ops::AddAssign for Seen {
         self.dead += other.dead;
         self.ambiguous += other.ambiguous;
         self.events += other.events;
+        self.together += other.together;
         self.forged += other.forged;
         self.decisions += other.decisions;
         self.stale_batches += other.stale_batches;
@@ -153,7 +156,7 @@ pub struct World {
     /// B's ACKs that are yet to be sent: (when, partition, offset).
     pub b_pending: Vec<(u64, i32, i64)>,
     /// The instance whose turn it is.
-    pub me: Instance,
+    pub me: Box<Instance>,
     pub group: Group,
     pub committed: BTreeMap<i32, (i64, Vec<(i32, i64)>)>,
     pub wall_skew_ms: i64,
@@ -169,6 +172,8 @@ pub struct World {
     pub requests: u64,
     pub policy: Policy,
     pub to_send: u64,
+    /// What came to an engine meanwhile is told to the core at once.
+    together: bool,
     /// The faults go on for up to so long.
     faulty_ms: u64,
     /// And then they have stopped.
@@ -183,6 +188,13 @@ pub struct World {
 impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::third(seed);
+        world.together = Rng::new(seed ^ 0xa54f_f53a_5f1d_36f1).chance(500);
+        world
+    }
+
+    /// With the faults that there were third.
+    pub fn third(seed: u64) -> Self {
         let (mut rng, mut later) = (Rng::new(seed), Rng::new(!seed));
         let mut latest = Rng::new(seed ^ 0xbb67_ae85_84ca_a73b);
         let mut client = Rng::new(seed ^ 0x3c6e_f372_fe94_f82b);
@@ -251,7 +263,7 @@ impl World {
             faulty_ms = 60_000;
         }
         let mut world = Self {
-            me: Instance::new(0, coordinator(&policy, seed)),
+            me: Box::new(Instance::new(0, coordinator(&policy, seed))),
             group,
             rng,
             later,
@@ -282,6 +294,7 @@ impl World {
             requests: 0,
             policy,
             to_send,
+            together: false,
             faulty_ms,
             calm: false,
             sent: 0,
@@ -508,23 +521,29 @@ impl World {
 
     fn deliver_inbox(&mut self) {
         let now = self.now_ms;
-        let (due, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.me.inbox)
-            .into_iter()
-            .partition(|(at, _)| *at <= now);
-        self.me.inbox = rest;
-        for (_, event) in due {
-            self.handle(event);
+        let due = self.me.inbox.extract_if(.., |(at, _)| *at <= now);
+        let due: Vec<Event> = due.map(|(_, event)| event).collect();
+        if self.together && !due.is_empty() {
+            self.handle_all(due);
+        } else {
+            due.into_iter().for_each(|event| self.handle(event));
         }
     }
 
     pub fn handle(&mut self, event: Event) {
-        self.seen.events += 1;
-        if tracing() && !matches!(event, Event::Tick) {
-            println!("{} i{} <- {event:?}", self.now_ms, self.me.number);
+        self.handle_all(vec![event]);
+    }
+
+    fn handle_all(&mut self, events: Vec<Event>) {
+        self.seen.events += events.len() as u64;
+        self.seen.together += u64::from(events.len() > 1);
+        if tracing() {
+            let told = events.iter().filter(|e| !matches!(e, Event::Tick));
+            told.for_each(|event| println!("{} i{} <- {event:?}", self.now_ms, self.me.number));
         }
         let mut effects = Vec::new();
         let now = self.now();
-        self.me.core.handle_event(event, now, &mut effects);
+        self.me.core.handle_events(events, now, &mut effects);
         for effect in effects {
             self.seen.coverage.count(&effect);
             self.carry_out(effect);
