@@ -16,12 +16,13 @@ pub struct Row {
 pub type Run = fn(u64, &Arguments);
 
 /// What has a file of its own, and how large it is by default.
-const OTHERS: [(&str, u64, Run); 6] = [
+const OTHERS: [(&str, u64, Run); 7] = [
     ("whole", 2_000_000, super::whole::run),
     ("idle", 0, |_, arguments| super::idle::run(arguments)),
     ("lateness", 200_000, super::lateness::run),
     ("storm", 1_000_000, super::storm::run),
     ("outstanding", 10_000_000, super::outstanding::run),
+    ("outstanding-ids", 10_000_000, super::outstanding::run_ids),
     ("growing", 10_000_000, super::growing::run),
 ];
 

@@ -3,7 +3,6 @@
 //! The broker stamps both (`LogAppendTime`), so that what is called late here includes the time that Ackwarden took to
 //! read the original: it counts the timeout from there.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::time::Duration;
 
@@ -12,19 +11,17 @@ use rdkafka::ClientConfig;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Headers;
-use rdkafka::producer::{BaseRecord, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::arguments::Arguments;
+use super::flow::{Flow, Pace};
 use super::serve::{self, Serve, Setup};
 use super::support::kafka::{Kafka, KafkaOptions};
-use super::support::topics::acks_of;
-use super::table::{Table, quantile};
+use super::table::{Table, ms, spread_ms};
 use super::workload::{self, Codec, Ids, SOURCE, Shape};
 
-const TICK: Duration = Duration::from_millis(5);
 /// Service B's work.
-const ACKED_AFTER: usize = 20;
+const ACKED_AFTER: Duration = Duration::from_millis(100);
 const TIMEOUT_MS: i64 = 2_000;
 const LASTS: Duration = Duration::from_secs(20);
 /// The first retries wait for clients that connect only then: they are shown apart.
@@ -71,8 +68,13 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<(i64, Duration)
         },
     );
     serve.wait_ready();
-    let (sent, took) = drive(&brokers, shape, per_second);
-    let copies = read_copies(&brokers, shape, sent / LOST_ONE_IN);
+    let pace = Pace {
+        per_second,
+        acked_after: ACKED_AFTER,
+        lost_one_in: Some(LOST_ONE_IN),
+    };
+    let sent = Flow::behind(&brokers, shape, pace).run_while(|elapsed| elapsed < LASTS);
+    let copies = read_copies(&brokers, shape, sent.records / LOST_ONE_IN);
     let first = copies.iter().map(|(origin, _)| *origin).min().unwrap_or(0);
     let (cold, warm): (Vec<_>, Vec<_>) = copies
         .into_iter()
@@ -84,16 +86,16 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<(i64, Duration)
         .max()
         .unwrap_or_default();
     let count = late.len() as u64;
-    let ms = |d: Duration| d.as_secs_f64() * 1e3;
+    let [p50, p99, max] = spread_ms(&mut late);
     table.add(
         "retry",
         count,
-        took,
+        sent.took,
         &[
-            ("sent_per_second", sent as f64 / took.as_secs_f64()),
-            ("p50_ms", ms(quantile(&mut late, 0.5))),
-            ("p99_ms", ms(quantile(&mut late, 0.99))),
-            ("max_ms", ms(quantile(&mut late, 1.0))),
+            ("sent_per_second", sent.per_second()),
+            p50,
+            p99,
+            max,
             ("first_3_s_max_ms", ms(cold_max)),
         ],
     );
@@ -103,46 +105,6 @@ fn one(kafka: &Kafka, per_second: u64, table: &mut Table) -> Vec<(i64, Duration)
     let mut after: Vec<_> = after.collect();
     after.sort_unstable();
     after
-}
-
-/// Sends for a while, and acknowledges a little later; says how many it sent.
-fn drive(brokers: &str, shape: Shape, per_second: u64) -> (u64, Duration) {
-    let producer = workload::producer(brokers, shape.codec);
-    let acks = acks_of(SOURCE);
-    let mut value = Vec::new();
-    let mut waiting: VecDeque<std::ops::Range<u64>> = VecDeque::new();
-    let place = |i: u64| (i32::try_from(i % 4).expect("a partition"), i / 4);
-    let acknowledge = |numbers: &mut dyn Iterator<Item = u64>| {
-        for i in numbers.filter(|i| i % LOST_ONE_IN != 0) {
-            let (partition, offset) = place(i);
-            let key = format!("{SOURCE}/{partition}/{offset}");
-            let record = BaseRecord::<[u8], [u8]>::to(&acks);
-            workload::send(&producer, record.partition(partition).key(key.as_bytes()));
-        }
-    };
-    let start = clock::instant();
-    let mut sent = 0;
-    while start.elapsed() < LASTS {
-        let due = (start.elapsed().as_secs_f64() * per_second as f64) as u64;
-        for i in sent..due {
-            let (partition, offset) = place(i);
-            workload::fill(&mut value, shape.value_bytes, partition, offset as i64);
-            let record = BaseRecord::<[u8], [u8]>::to(SOURCE);
-            workload::send(&producer, record.partition(partition).payload(&value));
-        }
-        waiting.push_back(sent..due);
-        sent = due;
-        if waiting.len() > ACKED_AFTER {
-            acknowledge(&mut waiting.pop_front().into_iter().flatten());
-        }
-        producer.poll(Duration::ZERO);
-        std::thread::sleep(TICK);
-    }
-    let took = start.elapsed();
-    // Else these, too, come due, all at once.
-    acknowledge(&mut waiting.into_iter().flatten());
-    producer.flush(Duration::from_secs(60)).expect("flushed");
-    (sent, took)
 }
 
 /// When the original of each copy was appended, and how late the copy is.

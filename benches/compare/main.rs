@@ -22,13 +22,17 @@ mod support;
 
 mod arguments;
 mod bare_reader;
+mod checkpoints;
+mod flow;
 mod growing;
 mod idle;
 mod lateness;
 mod lifecycle;
+mod loaded;
 mod outstanding;
 mod procfs;
 mod serve;
+mod store_size;
 mod storm;
 mod table;
 mod whole;

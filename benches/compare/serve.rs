@@ -14,6 +14,7 @@ use super::support::{eventually, free_port, scratch_dir, tail, unique};
 use super::workload::{Ids, SOURCE};
 
 const LOG: &str = "serve.log";
+const STORE: &str = "store";
 const READY_WITHIN: Duration = Duration::from_secs(240);
 
 pub struct Serve {
@@ -38,6 +39,8 @@ pub struct Setup<'a> {
     pub ids: Ids,
     pub start: &'a str,
     pub timeout: &'a str,
+    /// More lines of `[store]`.
+    pub store: &'a str,
     /// More sections.
     pub more: &'a str,
 }
@@ -49,6 +52,7 @@ impl Setup<'_> {
             ids,
             start: "earliest",
             timeout: "1h",
+            store: "",
             more: "",
         }
     }
@@ -58,8 +62,7 @@ impl Serve {
     pub fn start(binary: &Path, brokers: &str, setup: Setup<'_>) -> Self {
         let dir = scratch_dir("compare-serve");
         let (port, group) = (free_port(), unique("compare"));
-        let text = config(brokers, &group, port, setup);
-        fs::write(dir.join("ackwarden.toml"), text).expect("the config");
+        write_config(&dir, brokers, &group, port, setup);
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
@@ -94,7 +97,16 @@ impl Serve {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
-    /// After one of these two: the same configuration and store.
+    /// What it is to go by from its next start on.
+    pub fn configure(&self, brokers: &str, setup: Setup<'_>) {
+        write_config(&self.dir, brokers, &self.group, self.port, setup);
+    }
+
+    pub fn store_dir(&self) -> PathBuf {
+        self.dir.join(STORE)
+    }
+
+    /// After one of these two: the same store.
     pub fn start_again(&mut self) {
         self.said_before = self.log().len();
         self.process = launch(&self.binary, &self.dir);
@@ -124,10 +136,9 @@ impl Serve {
 
     /// Waits until that many more checkpoints were written; gives up when nothing changes, because then none is due.
     pub fn wait_checkpoints(&self, more: u64) {
-        let written = || self.stats()["store"]["checkpoints"].as_u64().unwrap_or(0);
-        let wanted = written() + more;
+        let wanted = self.checkpoints() + more;
         let start = clock::instant();
-        while written() < wanted && start.elapsed() < Duration::from_secs(10) {
+        while self.checkpoints() < wanted && start.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_millis(100));
         }
     }
@@ -139,6 +150,16 @@ impl Serve {
     /// `GET /api/v1/stats`.
     pub fn stats(&self) -> Value {
         self.get("/stats")
+    }
+
+    /// How many the first topic counts as that, since the process began.
+    pub fn count(&self, what: &str) -> u64 {
+        self.stats()["topics"][0][what].as_u64().expect("a number")
+    }
+
+    /// Written since the process began.
+    pub fn checkpoints(&self) -> u64 {
+        self.stats()["store"]["checkpoints"].as_u64().unwrap_or(0)
     }
 
     /// The JSON of a path below `/api/v1`.
@@ -197,11 +218,17 @@ fn launch(binary: &Path, dir: &Path) -> Guarded {
     Guarded::spawn(&mut command, Some(dir))
 }
 
+fn write_config(dir: &Path, brokers: &str, group: &str, port: u16, setup: Setup<'_>) {
+    let text = config(brokers, group, port, setup);
+    fs::write(dir.join("ackwarden.toml"), text).expect("the config");
+}
+
 fn config(brokers: &str, group: &str, port: u16, setup: Setup<'_>) -> String {
     let Setup {
         ids,
         start,
         timeout,
+        store,
         more,
     } = setup;
     let id = match ids {
@@ -210,7 +237,7 @@ fn config(brokers: &str, group: &str, port: u16, setup: Setup<'_>) -> String {
     };
     format!(
         "[kafka]\nbrokers = {brokers:?}\ngroup_id = {group:?}\n\
-         [store]\npath = \"store\"\n\
+         [store]\npath = {STORE:?}\n{store}\
          [http]\nlisten = \"127.0.0.1:{port}\"\n\
          [topics.{SOURCE:?}]\nstart = {start:?}\nid = {id}\ntimeout = {timeout:?}\ntimeout_max = \"2h\"\n\
          {more}"

@@ -141,6 +141,16 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+pub fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// In the middle, of all but one in a hundred, and the longest.
+pub fn spread_ms(values: &mut [Duration]) -> [(&'static str, f64); 3] {
+    [("p50_ms", 0.5), ("p99_ms", 0.99), ("max_ms", 1.0)]
+        .map(|(name, share)| (name, ms(quantile(values, share))))
+}
+
 /// The value below which that share of them lies; they are sorted by it.
 pub fn quantile(values: &mut [Duration], share: f64) -> Duration {
     values.sort_unstable();

@@ -1,5 +1,6 @@
 //! The records: a source topic and its ACKs, written before anything is measured.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -36,14 +37,11 @@ pub struct Shape {
 /// The source topic of every row; its ACKs are on `orders-acks`.
 pub const SOURCE: &str = "orders";
 
-/// Offset `offset` of partition `partition`, for each record once; as many are in each partition already.
-fn places_from(first: i64, shape: Shape) -> impl Iterator<Item = (i32, i64)> {
+/// Of that many for each partition, and the `shape.records` behind them: their numbers in the whole topic.
+fn numbers_from(first: i64, shape: Shape) -> Range<u64> {
     let partitions = u64::try_from(shape.partitions).expect("a number of partitions");
     let first = u64::try_from(first).expect("an offset") * partitions;
-    (first..first + shape.records).map(move |i| {
-        let partition = i32::try_from(i % partitions).expect("a partition");
-        (partition, i64::try_from(i / partitions).expect("an offset"))
-    })
+    first..first + shape.records
 }
 
 /// Creates both topics.
@@ -67,40 +65,86 @@ pub fn write_source(brokers: &str, shape: Shape) {
 
 /// Adds to the source, which has that many records in each partition.
 pub fn write_more(brokers: &str, first: i64, shape: Shape) {
-    let producer = producer(brokers, shape.codec);
-    let mut value = Vec::with_capacity(shape.value_bytes + 256);
-    for (partition, offset) in places_from(first, shape) {
-        fill(&mut value, shape.value_bytes, partition, offset);
+    let mut writer = Writer::new(brokers, shape);
+    for number in numbers_from(first, shape) {
+        writer.message(number);
+    }
+    writer.flush();
+}
+
+/// The ACKs of the source's records from those offsets on.
+pub fn write_acks(brokers: &str, first: i64, shape: Shape) {
+    let writer = Writer::new(brokers, shape);
+    for number in numbers_from(first, shape) {
+        writer.ack(number);
+    }
+    writer.flush();
+}
+
+/// Writes messages and ACKs by their numbers, which go round the partitions.
+pub struct Writer {
+    producer: BaseProducer,
+    shape: Shape,
+    acks: String,
+    value: Vec<u8>,
+}
+
+impl Writer {
+    pub fn new(brokers: &str, shape: Shape) -> Self {
+        Self {
+            producer: producer(brokers, shape.codec),
+            shape,
+            acks: acks_of(SOURCE),
+            value: Vec::with_capacity(shape.value_bytes + 256),
+        }
+    }
+
+    /// Each is to be the next one.
+    pub fn message(&mut self, number: u64) {
+        let (partition, offset) = self.place(number);
+        fill(&mut self.value, self.shape.value_bytes, partition, offset);
         let mut record = BaseRecord::<[u8], [u8]>::to(SOURCE)
             .partition(partition)
-            .payload(&value);
-        if shape.ids == Ids::Header {
+            .payload(&self.value);
+        if self.shape.ids == Ids::Header {
             let id = id_of(partition, offset);
             record = record.headers(OwnedHeaders::new().insert(Header {
                 key: "message-id",
                 value: Some(&id),
             }));
         }
-        send(&producer, record);
+        send(&self.producer, record);
     }
-    flush(&producer);
-}
 
-/// The ACKs of the source's records from those offsets on.
-pub fn write_acks(brokers: &str, first: i64, shape: Shape) {
-    let producer = producer(brokers, shape.codec);
-    let acks = acks_of(SOURCE);
-    for (partition, offset) in places_from(first, shape) {
-        let key = match shape.ids {
+    /// By position or by id.
+    pub fn ack(&self, number: u64) {
+        let (partition, offset) = self.place(number);
+        let key = match self.shape.ids {
             Ids::Positions => format!("{SOURCE}/{partition}/{offset}"),
             Ids::Header => id_of(partition, offset),
         };
-        let record = BaseRecord::<[u8], [u8]>::to(&acks)
+        let record = BaseRecord::<[u8], [u8]>::to(&self.acks)
             .partition(partition)
             .key(key.as_bytes());
-        send(&producer, record);
+        send(&self.producer, record);
     }
-    flush(&producer);
+
+    pub fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    pub fn flush(&self) {
+        self.producer
+            .flush(Duration::from_secs(120))
+            .expect("flushed");
+    }
+
+    fn place(&self, number: u64) -> (i32, i64) {
+        let partitions = u64::try_from(self.shape.partitions).expect("a number of partitions");
+        let partition = i32::try_from(number % partitions).expect("a partition");
+        let offset = i64::try_from(number / partitions).expect("an offset");
+        (partition, offset)
+    }
 }
 
 /// Looks like a UUID, and differs in every part.
@@ -174,8 +218,4 @@ pub fn send(producer: &BaseProducer, record: BaseRecord<'_, [u8], [u8]>) {
         producer.poll(Duration::from_millis(20));
         pending = again;
     }
-}
-
-fn flush(producer: &BaseProducer) {
-    producer.flush(Duration::from_secs(120)).expect("flushed");
 }
