@@ -22,7 +22,7 @@ use crate::core::types::{AckIx, Lane};
 use crate::core::view::OperatorReply;
 use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
 use crate::ports::{Checkpoint, Outgoing, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
-use crate::wire::digest;
+use crate::wire::{copy, digest};
 
 /// After a SIGTERM, reports of what is in flight are waited for that long.
 const STOP_WAIT_MS: u64 = 10_000;
@@ -92,6 +92,17 @@ pub(super) enum Submitted {
     State(super::state::StateWrite),
 }
 
+/// A record that is wanted published, and is not submitted yet.
+struct Outbound {
+    msg: MsgRef,
+    sequence: u64,
+    record: Outgoing,
+    /// A copy that names earlier ones: it can do without.
+    has_deliveries: bool,
+    /// The dead-letter topic, if it goes there.
+    dead_letter: Option<String>,
+}
+
 /// A user who waits for a payload, and what it must be: length and digest.
 pub(super) struct PayloadCall {
     pub reply: oneshot::Sender<Result<OwnedRecord, Refusal>>,
@@ -111,6 +122,8 @@ pub struct Engine {
     /// What is being fetched for the core, to verify it: length and digest.
     expected: HashMap<MsgRef, (u32, u64), ByOffset>,
     pub(super) submitted: HashMap<u64, Submitted, ByOffset>,
+    /// Empty between two inputs.
+    outbox: Vec<Outbound>,
     /// Where the last dead letter of a message went, for its settlement.
     dead_letters: HashMap<MsgRef, String>,
     pub(super) next_token: u64,
@@ -200,6 +213,7 @@ impl Engine {
             payloads: HashMap::default(),
             expected: HashMap::default(),
             submitted: HashMap::default(),
+            outbox: Vec::new(),
             dead_letters: HashMap::new(),
             next_token: 0,
             operators: HashMap::new(),
@@ -296,12 +310,14 @@ impl Engine {
 
     /// What an input has led to is handed over, reported and told.
     fn finish(&mut self) {
+        self.submit_outbox();
         while !self.refused.is_empty() {
             for (token, outcome) in std::mem::take(&mut self.refused) {
                 if let Some(event) = self.reported(token, outcome) {
                     self.handle(event);
                 }
             }
+            self.submit_outbox();
         }
         self.hands.hand_over();
         self.refusals.say(&self.names);
@@ -356,7 +372,11 @@ impl Engine {
                 let topic = self.names.ack_topic(ack).to_owned();
                 self.hands.stop_rebuild_acks(&topic);
             }
-            Effect::PurgeQueue => self.hands.purge_queue(),
+            Effect::PurgeQueue => {
+                // What was wanted before it is part of what is dropped.
+                self.submit_outbox();
+                self.hands.purge_queue();
+            }
             Effect::AskAckEnds { ack, round } => self.hands.ask_ack_ends(ack, round),
             Effect::AskFence { topic, round } => self.hands.ask_fence(topic, round),
             Effect::FetchPayload {
@@ -397,7 +417,6 @@ impl Engine {
             _ => None,
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
-        let token = self.submit(&record);
         let (what, attempt) = outgoing::described(&publish.what);
         tracing::debug!(
             topic = self.names.topic(msg.topic),
@@ -408,13 +427,29 @@ impl Engine {
             "submitted: {what}"
         );
         let is_copy = matches!(publish.what, Publication::Copy(_));
-        let what = Submitted::Message {
+        self.outbox.push(Outbound {
             msg,
             sequence: publish.sequence,
-            again_without_deliveries: is_copy.then(|| Box::new(record)),
+            has_deliveries: is_copy && copy::has_deliveries(&record.headers),
+            record,
             dead_letter,
-        };
-        self.submitted.insert(token, what);
+        });
+    }
+
+    /// Submits what one input wanted published, in one go: the producer makes few large requests of it then.
+    fn submit_outbox(&mut self) {
+        let mut outbox = std::mem::take(&mut self.outbox);
+        for out in outbox.drain(..) {
+            let token = self.submit(&out.record);
+            let what = Submitted::Message {
+                msg: out.msg,
+                sequence: out.sequence,
+                again_without_deliveries: out.has_deliveries.then(|| Box::new(out.record)),
+                dead_letter: out.dead_letter,
+            };
+            self.submitted.insert(token, what);
+        }
+        self.outbox = outbox;
     }
 
     /// Gives the token that its report comes with.
@@ -443,19 +478,16 @@ impl Engine {
                 if let (PublishOutcome::TooLarge, Some(mut record)) =
                     (&outcome, again_without_deliveries)
                 {
-                    let with = record.headers.len();
-                    record.headers = crate::wire::copy::without_deliveries(record.headers);
-                    if record.headers.len() < with {
-                        let what = Submitted::Message {
-                            msg,
-                            sequence,
-                            again_without_deliveries: None,
-                            dead_letter: None,
-                        };
-                        let token = self.submit(&record);
-                        self.submitted.insert(token, what);
-                        return None;
-                    }
+                    record.headers = copy::without_deliveries(record.headers);
+                    let what = Submitted::Message {
+                        msg,
+                        sequence,
+                        again_without_deliveries: None,
+                        dead_letter: None,
+                    };
+                    let token = self.submit(&record);
+                    self.submitted.insert(token, what);
+                    return None;
                 }
                 if let (Some(topic), PublishOutcome::Durable(at)) = (dead_letter, &outcome)
                     && at.offset >= 0
