@@ -32,7 +32,7 @@ pub const A: AckIx = AckIx(0);
 /// Records that a reader hands over at once.
 pub const BATCH: usize = 1_000;
 /// Answers that the engine takes with one look at what follows.
-const ANSWERS_TOGETHER: usize = 256;
+const ANSWERS_TOGETHER: usize = 64;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 #[derive(Clone, Copy, Debug)]

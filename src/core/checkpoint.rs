@@ -346,7 +346,11 @@ fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) 
     d.phase = match image.state {
         DetailState::Outstanding => Phase::Waiting,
         DetailState::Overdue => Phase::Overdue,
-        DetailState::Parked => Phase::Parked,
+        // What it was parked for may be there by now: it is looked at again, and parked again if not.
+        DetailState::Parked => {
+            d.deadline = Some(now.mono_ms as i64);
+            Phase::Waiting
+        }
         DetailState::Acked => Phase::Settled(State::Acked),
         DetailState::OperatorAcked => Phase::Settled(State::OperatorAcked),
         DetailState::Dead => Phase::Settled(State::Dead),

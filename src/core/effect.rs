@@ -59,8 +59,8 @@ pub enum Effect {
     DiscardPayload {
         msg: MsgRef,
     },
-    /// Submit to the producer, at once: no ACK was applied up to now. Uses up the kept payload, if the publication
-    /// has one.
+    /// Submit to the producer, before the core is told of anything but answers that came with this one: no ACK was applied
+    /// up to now. Uses up the kept payload, if the publication has one.
     Publish(Publish),
     /// The lease has lapsed: what waits in the producer's queue is to be dropped (not what is in flight), and reported.
     PurgeQueue,

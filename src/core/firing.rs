@@ -33,6 +33,8 @@ pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
 /// A fetch or publication that was refused is tried again after this, doubled up to the cap.
 pub(super) const REFUSED_AGAIN_MS: i64 = 1_000;
 const REFUSED_AGAIN_MS_MAX: i64 = 30_000;
+/// Why a message that is to die is parked.
+pub(super) const NO_DEAD_LETTER_TOPIC: &str = "exhausted, and there is no dead-letter topic";
 
 impl Topic {
     /// Starts what is due, as far as the barrier, the rate and the bounds allow.
@@ -164,7 +166,7 @@ impl Topic {
             let why = if unfaithful {
                 "has a header that cannot be published again as it is"
             } else {
-                "exhausted, and there is no dead-letter topic"
+                NO_DEAD_LETTER_TOPIC
             };
             self.park(number, origin, why);
             return true;
@@ -406,6 +408,13 @@ impl Topic {
 
     fn publish_dead(&mut self, number: i32, origin: i64, cause: DeadLetterCause, cx: &mut Cx<'_>) {
         let topic = self.policy.dead_letter.clone();
+        let is_lost = cause == DeadLetterCause::PayloadLost;
+        if topic.is_none() && !is_lost && Guard::NowhereToDie.holds() {
+            // An operator took it away while the payload was fetched.
+            self.release(number, origin, cx, true);
+            self.park(number, origin, NO_DEAD_LETTER_TOPIC);
+            return;
+        }
         let Some(topic) = topic.filter(|_| Guard::DeadLetterFirst.holds()) else {
             // Lost, and nowhere to tell it but the settlement.
             self.release(number, origin, cx, false);

@@ -54,6 +54,8 @@ guards! {
     LastAttempt,
     /// The dead letter is durable before its settlement is written (4).
     DeadLetterFirst,
+    /// Whose dead-letter topic was taken away meanwhile is parked, not settled without one (4).
+    NowhereToDie,
     /// The settlement is durable before the message is forgotten (4).
     SettlementFirst,
     /// The committed offset stops at the lowest unsettled anchor (2).

@@ -2,6 +2,7 @@
 
 use super::coordinator::Coordinator;
 use super::detail::{Detail, Phase};
+use super::firing::NO_DEAD_LETTER_TOPIC;
 use super::partition::{Partition, Stage};
 use super::record::Verdict;
 use super::schedule;
@@ -217,6 +218,8 @@ impl Topic {
                 p.update(origin, |d| {
                     d.phase = Phase::Waiting;
                     d.deadline = Some(now.mono_ms as i64);
+                    // It is no dead letter's reason.
+                    d.reason.take_if(|why| **why == *NO_DEAD_LETTER_TOPIC);
                 });
             }
         }

@@ -31,9 +31,14 @@ const CHECKPOINT_AGAIN_MS: u64 = 10_000;
 
 /// The core is to hear of time at least that often.
 const TICK_EVERY_MS: u64 = 50;
-/// So many answers are told at once, with one look at what follows from them: some milliseconds of work, for which the
+/// So many answers are told at once, with one look at what follows from them: about a millisecond of work, for which the
 /// clock stands still.
-const ANSWERS_TOGETHER: usize = 256;
+const ANSWERS_TOGETHER: usize = 64;
+/// What is wanted published is gathered for that long at most.
+const GATHER_MS: u64 = 50;
+/// What was not submitted that long after it was wanted is not submitted any more: we stood still, and the lease that it was
+/// wanted under may be over. A new owner of a partition waits for what its former one submitted as much longer.
+pub(super) const SUBMIT_WITHIN_MS: u64 = 1_000;
 
 /// What the engine has done: none of these may wait.
 pub trait Hands: Send {
@@ -97,10 +102,26 @@ struct Outbound {
     msg: MsgRef,
     sequence: u64,
     record: Outgoing,
+    /// What it is, for the log, and its attempt.
+    described: (&'static str, u32),
     /// A copy that names earlier ones: it can do without.
     has_deliveries: bool,
     /// The dead-letter topic, if it goes there.
     dead_letter: Option<String>,
+}
+
+/// What is wanted published, in order.
+#[derive(Default)]
+struct Outbox {
+    records: Vec<Outbound>,
+    /// When the first of them was wanted, monotonic ms.
+    since_ms: u64,
+}
+
+impl Outbox {
+    fn has_waited(&self, ms: u64, now_ms: u64) -> bool {
+        !self.records.is_empty() && now_ms > self.since_ms + ms
+    }
 }
 
 /// A user who waits for a payload, and what it must be: length and digest.
@@ -122,8 +143,10 @@ pub struct Engine {
     /// What is being fetched for the core, to verify it: length and digest.
     expected: HashMap<MsgRef, (u32, u64), ByOffset>,
     pub(super) submitted: HashMap<u64, Submitted, ByOffset>,
-    /// Empty between two inputs.
-    outbox: Vec<Outbound>,
+    /// Empty between two inputs, as is the next.
+    outbox: Outbox,
+    /// What the core is to be told of.
+    answered: Vec<Event>,
     /// Where the last dead letter of a message went, for its settlement.
     dead_letters: HashMap<MsgRef, String>,
     pub(super) next_token: u64,
@@ -213,7 +236,8 @@ impl Engine {
             payloads: HashMap::default(),
             expected: HashMap::default(),
             submitted: HashMap::default(),
-            outbox: Vec::new(),
+            outbox: Outbox::default(),
+            answered: Vec::new(),
             dead_letters: HashMap::new(),
             next_token: 0,
             operators: HashMap::new(),
@@ -295,17 +319,29 @@ impl Engine {
     }
 
     fn take_answers(&mut self, answers: Vec<Answer>) {
-        let mut events = Vec::with_capacity(ANSWERS_TOGETHER.min(answers.len()));
         for answer in answers {
-            events.extend(match answer {
+            let event = match answer {
                 Answer::Fetched { purpose, result } => self.fetched(purpose, result),
                 Answer::Reported { token, outcome } => self.reported(token, outcome),
-            });
-            if events.len() == ANSWERS_TOGETHER {
-                self.handle_at(events.drain(..), clock::now());
+            };
+            self.answered.extend(event);
+            if self.answered.len() == ANSWERS_TOGETHER {
+                self.tell_answers();
+                if self.outbox.has_waited(GATHER_MS, clock::now().mono_ms) {
+                    self.submit_outbox();
+                }
             }
         }
-        self.handle_at(events, clock::now());
+        self.tell_answers();
+    }
+
+    fn tell_answers(&mut self) {
+        if self.answered.is_empty() {
+            return;
+        }
+        let mut answered = std::mem::take(&mut self.answered);
+        self.handle_at(answered.drain(..), clock::now());
+        self.answered = answered;
     }
 
     /// What an input has led to is handed over, reported and told.
@@ -373,8 +409,8 @@ impl Engine {
                 self.hands.stop_rebuild_acks(&topic);
             }
             Effect::PurgeQueue => {
-                // What was wanted before it is part of what is dropped.
-                self.submit_outbox();
+                // What was wanted before it waits to be sent, too.
+                self.drop_outbox();
                 self.hands.purge_queue();
             }
             Effect::AskAckEnds { ack, round } => self.hands.ask_ack_ends(ack, round),
@@ -417,39 +453,69 @@ impl Engine {
             _ => None,
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
-        let (what, attempt) = outgoing::described(&publish.what);
-        tracing::debug!(
-            topic = self.names.topic(msg.topic),
-            partition = msg.partition,
-            offset = msg.origin,
-            sequence = publish.sequence,
-            attempt,
-            "submitted: {what}"
-        );
-        let is_copy = matches!(publish.what, Publication::Copy(_));
-        self.outbox.push(Outbound {
+        let has_deliveries =
+            matches!(&publish.what, Publication::Copy(headers) if !headers.deliveries.is_empty());
+        if self.outbox.records.is_empty() {
+            self.outbox.since_ms = self.handled_ms;
+        }
+        self.outbox.records.push(Outbound {
             msg,
             sequence: publish.sequence,
-            has_deliveries: is_copy && copy::has_deliveries(&record.headers),
             record,
+            described: outgoing::described(&publish.what),
+            has_deliveries,
             dead_letter,
         });
     }
 
-    /// Submits what one input wanted published, in one go: the producer makes few large requests of it then.
+    /// Submits what one input wanted published, in one go: the producer makes few large requests of it then. No ACK was read
+    /// since.
     fn submit_outbox(&mut self) {
-        let mut outbox = std::mem::take(&mut self.outbox);
-        for out in outbox.drain(..) {
-            let token = self.submit(&out.record);
-            let what = Submitted::Message {
-                msg: out.msg,
-                sequence: out.sequence,
-                again_without_deliveries: out.has_deliveries.then(|| Box::new(out.record)),
-                dead_letter: out.dead_letter,
-            };
-            self.submitted.insert(token, what);
+        if self
+            .outbox
+            .has_waited(SUBMIT_WITHIN_MS, clock::now().mono_ms)
+        {
+            tracing::warn!(
+                records = self.outbox.records.len(),
+                "this process stood still: what it was about to publish is looked at again"
+            );
+            self.drop_outbox();
         }
-        self.outbox = outbox;
+        let mut records = std::mem::take(&mut self.outbox.records);
+        for out in records.drain(..) {
+            let token = self.submit(&out.record);
+            let (what, attempt) = out.described;
+            tracing::debug!(
+                topic = self.names.topic(out.msg.topic),
+                partition = out.msg.partition,
+                offset = out.msg.origin,
+                sequence = out.sequence,
+                attempt,
+                "submitted: {what}"
+            );
+            self.await_report(token, out);
+        }
+        self.outbox.records = records;
+    }
+
+    /// What waits for the end of the input is not submitted: it never was, and that is its report.
+    fn drop_outbox(&mut self) {
+        for out in std::mem::take(&mut self.outbox.records) {
+            self.next_token += 1;
+            self.refused
+                .push((self.next_token, PublishOutcome::Dropped));
+            self.await_report(self.next_token, out);
+        }
+    }
+
+    fn await_report(&mut self, token: u64, out: Outbound) {
+        let what = Submitted::Message {
+            msg: out.msg,
+            sequence: out.sequence,
+            again_without_deliveries: out.has_deliveries.then(|| Box::new(out.record)),
+            dead_letter: out.dead_letter,
+        };
+        self.submitted.insert(token, what);
     }
 
     /// Gives the token that its report comes with.
@@ -466,6 +532,9 @@ impl Engine {
     fn reported(&mut self, token: u64, outcome: PublishOutcome) -> Option<Event> {
         match self.submitted.remove(&token)? {
             Submitted::State(write) => {
+                // What was decided before it is done before the user hears that it holds.
+                self.tell_answers();
+                self.submit_outbox();
                 self.state_written(write, outcome);
                 None
             }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::engine::SUBMIT_WITHIN_MS;
 use super::hands::TopicIds;
 use super::names::Names;
 use super::state::KnownState;
@@ -47,9 +48,10 @@ pub fn take_over(
         ids,
     } = *look;
     let mut assignments = Vec::new();
-    // A submission under the former owner's lease, and the time that it may take.
+    // A decision under the former owner's lease, the time to its submission, and the time that that may take.
     let session_ms = names.session_ms();
-    let former_owner_until_ms = clock::now().mono_ms + session_ms / 2 + session_ms / 4;
+    let former_owner_until_ms =
+        clock::now().mono_ms + session_ms / 2 + SUBMIT_WITHIN_MS + session_ms / 4;
     let mut first_commits: Vec<CommitRecord> = Vec::new();
     let committed = if partitions.is_empty() {
         Vec::new()

@@ -103,14 +103,6 @@ pub fn stub_key(key: Option<&[u8]>) -> Option<&[u8]> {
     key.filter(|k| k.len() <= STUB_KEY_BYTES_MAX)
 }
 
-/// Whether they list earlier deliveries.
-#[must_use]
-pub fn has_deliveries(headers: &[OwnedHeader]) -> bool {
-    headers
-        .iter()
-        .any(|(name, _)| name == names::DELIVERIES.as_bytes())
-}
-
 /// The first thing to do without where a copy or a dead letter is too large: the list of earlier deliveries.
 #[must_use]
 pub fn without_deliveries(headers: Vec<OwnedHeader>) -> Vec<OwnedHeader> {

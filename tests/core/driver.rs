@@ -9,7 +9,7 @@ use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, State};
 use ackwarden::core::{
     AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
-    LogPosition, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
+    LogPosition, MsgRef, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
     TopicIx, TopicSettings, Verdict,
 };
 
@@ -27,6 +27,9 @@ pub struct Driver {
     generation: u64,
     /// What is submitted and not reported yet.
     pub published: Vec<Publish>,
+    /// Payloads are not found at once, but by [`Self::fetch_held`].
+    pub holds_fetches: bool,
+    held: Vec<MsgRef>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     /// By how much the wall clock was set.
     pub wall_set_ms: i64,
@@ -74,6 +77,8 @@ impl Driver {
             ack_end: 0,
             generation: 0,
             published: Vec::new(),
+            holds_fetches: false,
+            held: Vec::new(),
             committed: None,
             wall_set_ms: 0,
         }
@@ -147,10 +152,8 @@ impl Driver {
                         answer,
                     });
                 }
-                Effect::FetchPayload { msg, .. } => self.handle(Event::Fetched {
-                    msg,
-                    outcome: FetchOutcome::Found { size_bytes: 1 },
-                }),
+                Effect::FetchPayload { msg, .. } if self.holds_fetches => self.held.push(msg),
+                Effect::FetchPayload { msg, .. } => self.is_fetched(msg),
                 Effect::Publish(publish) => self.published.push(publish),
                 Effect::Commit(orders) => {
                     for order in orders {
@@ -170,6 +173,21 @@ impl Driver {
                 _ => {}
             }
         }
+    }
+
+    fn is_fetched(&mut self, msg: MsgRef) {
+        self.handle(Event::Fetched {
+            msg,
+            outcome: FetchOutcome::Found { size_bytes: 1 },
+        });
+    }
+
+    pub fn fetch_held(&mut self) {
+        self.holds_fetches = false;
+        assert!(!self.held.is_empty(), "nothing is being fetched");
+        std::mem::take(&mut self.held)
+            .into_iter()
+            .for_each(|msg| self.is_fetched(msg));
     }
 
     /// Time passes, in steps.

@@ -334,6 +334,35 @@ fn without_a_dead_letter_topic_it_is_parked_and_pins_the_low_water_mark_until_th
 }
 
 #[test]
+fn one_whose_dead_letter_topic_is_taken_away_while_its_payload_is_fetched_is_parked() {
+    let mut d = Driver::start(Policy {
+        max_attempts: 1,
+        ..policy()
+    });
+    let m = d.message(None, 7);
+    d.holds_fetches = true;
+    d.pass(1_100);
+    let set = |dead_letter: Option<&str>| Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            dead_letter: Some(dead_letter.map(Into::into)),
+            ..PolicyPatch::default()
+        },
+        apply_pending: false,
+    };
+    d.handle(set(None));
+    d.fetch_held();
+    assert!(d.published.is_empty(), "{:?}", d.published);
+    assert_eq!(d.state(m), State::Parked);
+    d.handle(set(Some("dlq")));
+    d.pass(100);
+    assert!(matches!(
+        d.published[0].what,
+        Publication::DeadLetter { .. }
+    ));
+}
+
+#[test]
 fn records_that_were_gone_before_they_were_read_stop_the_partition_until_somebody_decides() {
     let mut d = Driver::new(policy());
     d.source_end = 10;

@@ -1,6 +1,7 @@
 //! Restarts from a checkpoint, and wall clocks that are set: a retry is neither forgotten for it, nor sent in vain.
 
-use ackwarden::core::Policy;
+use ackwarden::core::view::State;
+use ackwarden::core::{Policy, Publication};
 
 use crate::driver::{Driver, policy};
 use crate::kept::Kept;
@@ -52,6 +53,34 @@ fn a_crash_loop_postpones_no_retry() {
         assert!(waited < 7_000, "not sent again after {waited} ms");
     }
     assert!(d.now_ms - began >= 5_000);
+}
+
+#[test]
+fn what_was_parked_for_want_of_a_dead_letter_topic_dies_when_it_comes_back_and_there_is_one() {
+    let nowhere = Policy {
+        dead_letter: None,
+        max_attempts: 1,
+        ..policy()
+    };
+    let mut d = Driver::start(nowhere.clone());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    assert_eq!(d.state(m), State::Parked);
+    let mut kept = Kept::default();
+    checkpoint(&mut kept, &mut d);
+    let mut d = restart(d, &nowhere, &kept);
+    d.pass(100);
+    assert_eq!(d.state(m), State::Parked);
+    let somewhere = Policy {
+        dead_letter: Some("dlq".into()),
+        ..nowhere
+    };
+    let mut d = restart(d, &somewhere, &kept);
+    d.pass(100);
+    let Some(Publication::DeadLetter { reason, .. }) = d.published.first().map(|p| &p.what) else {
+        panic!("{:?}", d.published);
+    };
+    assert_eq!(*reason, None);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Running {
     fn start_on(store: Box<dyn Store>, timeout: &str, log: Vec<&'static str>) -> Self {
         let text = format!(
             "[kafka]\nbrokers = \"nowhere:1\"\n[store]\ncheckpoint_interval = \"100ms\"\n\
-             [topics.orders]\ntimeout = {timeout:?}\n"
+             [topics.orders]\ntimeout = {timeout:?}\nretry_rate = 0\n"
         );
         let loaded = load_text("test", &text, std::iter::empty(), &Overrides::default());
         let names = Names::new(
@@ -265,6 +265,33 @@ fn an_idle_service_writes_no_checkpoints() {
     let writes = faults.writes();
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(faults.writes(), writes, "after {}", settled.checkpoints);
+    running.stop();
+}
+
+/// More answers at once than are told to the core in one go.
+#[test]
+fn all_that_is_due_at_once_is_published_once_and_in_order() {
+    const MESSAGES: usize = 300;
+    let log = vec!["v"; MESSAGES];
+    let running = Running::start_on(Box::new(MemoryStore::new()), "1s", log);
+    for offset in 0..MESSAGES {
+        running.message(offset as i64);
+    }
+    let published = Arc::clone(&running.published);
+    running.wait("all of them", |_| {
+        published.lock().expect("the test").len() >= MESSAGES
+    });
+    let origin_of = |record: &Outgoing| {
+        let mut headers = record.headers.iter();
+        let origin = headers.find(|(name, _)| name == b"ackwarden-origin");
+        String::from_utf8(origin.and_then(|(_, v)| v.clone()).unwrap_or_default()).expect("text")
+    };
+    let published: Vec<String> = published.lock().expect("the test")[..MESSAGES]
+        .iter()
+        .map(origin_of)
+        .collect();
+    let wanted: Vec<String> = (0..MESSAGES).map(|n| format!("orders/0/{n}")).collect();
+    assert_eq!(published, wanted);
     running.stop();
 }
 

@@ -280,6 +280,15 @@ impl World {
 
     /// A change is a record on the state topic: all instances that are there hear of it, the others when they start.
     pub fn operators_change(&mut self) {
+        if self.fifth.chance(self.faults.host.dead_letter_changes) {
+            self.seen.changes += 1;
+            self.dead_letters_taken = true;
+            self.overrides.dead_letter = match self.overrides.dead_letter {
+                None => Some(None),
+                Some(_) => None,
+            };
+            self.tell_changes(false);
+        }
         if !self.latest.chance(self.faults.host.changes) {
             return;
         }
@@ -299,6 +308,7 @@ impl World {
     pub fn operators_tidy_up(&mut self) {
         self.paused = false;
         self.overrides.timeout_ms = None;
+        self.overrides.dead_letter = None;
         self.overrides.on_lost_range = Some(OnLostRange::ReportAndContinue);
         self.tell_changes(false);
     }

@@ -362,7 +362,10 @@ impl World {
                     let settlement =
                         matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost);
                     self.seen.decisions += u64::from(!settlement);
-                    if settlement && !self.dead_letters.iter().any(|(m, _)| *m == message) {
+                    // Lost when there was nowhere to tell it but the settlement.
+                    let nowhere = verdict == Verdict::PayloadLost && self.dead_letters_taken;
+                    let dead = self.dead_letters.iter().any(|(m, _)| *m == message);
+                    if settlement && !dead && !nowhere {
                         self.breach(4, format!("settlement of {message} before its dead letter"));
                     }
                     let target = AckTarget::Position {

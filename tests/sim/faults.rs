@@ -98,6 +98,8 @@ pub struct HostFaults {
     pub drift: u64,
     /// Timeouts are changed, topics paused and resumed.
     pub changes: u64,
+    /// The dead-letter topic is taken away, and given back. From a fifth stream.
+    pub dead_letter_changes: u64,
     /// Retries are limited to so many a second.
     pub retry_rate: u32,
     /// A short run with few messages.
@@ -145,6 +147,7 @@ impl HostFaults {
             changes: rate(8),
             retry_rate: rate(60) as u32,
             short,
+            dead_letter_changes: 0,
         }
     }
 }

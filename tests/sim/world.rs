@@ -71,7 +71,7 @@ pub struct Seen {
     pub dead: u64,
     pub ambiguous: u64,
     pub events: u64,
-    /// Events that were handed over with others, counted once for all of them.
+    /// Groups of events that were handed over at once.
     pub together: u64,
     pub forged: u64,
     pub decisions: u64,
@@ -140,6 +140,8 @@ pub struct World {
     pub latest: Rng,
     /// For those of Kafka's client.
     pub client: Rng,
+    /// For the operator who takes the dead-letter topic away.
+    pub fifth: Rng,
     pub faults: Faults,
     /// As they were before they stopped.
     pub faults_drawn: Faults,
@@ -163,6 +165,8 @@ pub struct World {
     /// What operators changed, as the state topic has it.
     pub overrides: PolicyPatch,
     pub paused: bool,
+    /// There was no dead-letter topic for a while.
+    pub dead_letters_taken: bool,
     /// The shortest that was ever in force.
     pub least_timeout_ms: u64,
     /// That coordinators reported.
@@ -189,7 +193,16 @@ impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
         let mut world = Self::third(seed);
-        world.together = Rng::new(seed ^ 0xa54f_f53a_5f1d_36f1).chance(500);
+        let mut fifth = Rng::new(seed ^ 0xa54f_f53a_5f1d_36f1);
+        world.together = fifth.chance(500);
+        let rate = if fifth.chance(700) {
+            0
+        } else {
+            fifth.below(30)
+        };
+        world.faults.host.dead_letter_changes = rate;
+        world.faults_drawn.host.dead_letter_changes = rate;
+        world.fifth = fifth;
         world
     }
 
@@ -269,6 +282,7 @@ impl World {
             later,
             latest,
             client: Rng::new(seed),
+            fifth: Rng::new(seed),
             faults_drawn: faults.clone(),
             faults,
             now_ms: 1,
@@ -288,6 +302,7 @@ impl World {
             wall_skew_ms: 0,
             overrides: PolicyPatch::default(),
             paused: false,
+            dead_letters_taken: false,
             least_timeout_ms: policy.timeout_ms,
             lost_ranges: 0,
             submitted: BTreeSet::new(),
