@@ -34,7 +34,8 @@ fn b_is_killed_in_mid_work_and_no_message_is_lost() {
         .with("--fill-ms", "50")
         .with("--batch", &BATCH.to_string())
         .started();
-    let a = ServiceA::start(orders(&scene, MESSAGES, 2_000)).expect("service A");
+    // Slowly enough for a B on a busy machine to keep up.
+    let a = ServiceA::start(orders(&scene, MESSAGES, 500)).expect("service A");
     // No multiple of the batch, so that it dies in the middle of one. Where B is through before its last death, there is
     // more to do.
     let mut lots = vec![a];

@@ -124,3 +124,23 @@ fn with_no_dead_letter_topic_configured_it_is_parked_visible_and_not_dropped() {
     scene.ack(&origin);
     service.wait_state(&origin, "acked", secs(60));
 }
+
+#[test]
+fn what_was_parked_is_dead_lettered_at_the_next_start_if_there_is_a_topic_for_it() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "unparked", 1);
+    let nowhere = "dead_letter = \"\"\n";
+    let config = scene.config(&format!("{EVERY_SECOND}max_attempts = 2\n{nowhere}"));
+    let mut service = Ackwarden::start(config);
+    let origin = scene.send_one("parked");
+    service.wait_state(&origin, "parked", secs(60));
+    assert!(service.terminate().success());
+    let path = service.config_path();
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    std::fs::write(&path, text.replace(nowhere, "")).expect("the configuration");
+    service.start_again();
+    let dead = scene.wait_dead_letters(1, secs(60)).remove(0);
+    assert_eq!(dead.header("ackwarden-origin"), Some(origin.as_str()));
+    assert_eq!(dead.header("ackwarden-reason"), None);
+    service.wait_state(&origin, "dead", secs(60));
+}
