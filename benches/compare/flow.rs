@@ -1,4 +1,5 @@
-//! Messages that go by: sent at an even rate behind those that are there, each acknowledged a little later.
+//! Messages that go by: sent at an even rate behind those that are there, each acknowledged a little later, and not before
+//! it is in the log: what an ACK names that is not there yet is nothing.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -67,7 +68,8 @@ impl<'a> Flow<'a> {
 
     /// Sends while it is told so, asked with the time since it began; the last ACKs are sent behind that.
     pub fn run_while(&mut self, goes_on: impl Fn(Duration) -> bool) -> Sent {
-        let mut writer = Writer::new(self.brokers, self.shape);
+        let mut messages = Writer::new(self.brokers, self.shape);
+        let acks = Writer::new(self.brokers, self.shape);
         let mut waiting: VecDeque<(Duration, Range<u64>)> = VecDeque::new();
         let first = self.next;
         let start = clock::instant();
@@ -82,20 +84,26 @@ impl<'a> Flow<'a> {
             let due = first + (elapsed.as_secs_f64() * self.pace.per_second as f64) as u64;
             let due = due.min(self.next + self.pace.batch_max());
             for number in self.next..due {
-                writer.message(number);
+                messages.message(number);
             }
             waiting.push_back((elapsed + self.pace.acked_after, self.next..due));
             self.next = due;
-            while waiting.front().is_some_and(|(at, _)| *at <= elapsed) {
-                self.acknowledge(&writer, waiting.pop_front());
+            let written = first + messages.written_of(self.next - first);
+            while waiting
+                .front()
+                .is_some_and(|(at, numbers)| *at <= elapsed && numbers.end <= written)
+            {
+                self.acknowledge(&acks, waiting.pop_front());
             }
-            writer.poll();
+            messages.poll();
+            acks.poll();
             std::thread::sleep(TICK);
         }
         let took = start.elapsed();
+        messages.flush();
         // Else these, too, come due, all at once.
-        self.acknowledge(&writer, waiting);
-        writer.flush();
+        self.acknowledge(&acks, waiting);
+        acks.flush();
         Sent {
             records: self.next - first,
             took,

@@ -129,8 +129,25 @@ impl Writer {
         send(&self.producer, record);
     }
 
+    /// Hears all reports that are there.
     pub fn poll(&self) {
-        self.producer.poll(Duration::ZERO);
+        let mut waiting = self.producer.in_flight_count();
+        loop {
+            // Of one batch.
+            self.producer.poll(Duration::ZERO);
+            let before = std::mem::replace(&mut waiting, self.producer.in_flight_count());
+            if waiting >= before {
+                return;
+            }
+        }
+    }
+
+    /// Of so many that were handed to it, so many of the first are in the log at least: what is in flight may be all of one
+    /// partition, of which they are every so many.
+    pub fn written_of(&self, handed: u64) -> u64 {
+        let in_flight = u64::try_from(self.producer.in_flight_count()).unwrap_or(0);
+        let partitions = u64::try_from(self.shape.partitions).expect("a number of partitions");
+        handed.saturating_sub(partitions * in_flight)
     }
 
     pub fn flush(&self) {
