@@ -18,6 +18,10 @@ pub const PUBLISH_MS: u64 = SESSION_MS / 4;
 pub struct Group {
     pub rng: Rng,
     /// All instances but the one whose turn it is.
+    #[expect(
+        clippy::vec_box,
+        reason = "each changes places with the one whose turn it is, at each step"
+    )]
     pub others: Vec<Box<Instance>>,
     pub owner: BTreeMap<i32, usize>,
     /// Partitions without an owner: from when on, and to whom (if it is decided).
