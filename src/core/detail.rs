@@ -203,6 +203,15 @@ impl Detail {
         self.unclear += lands.saturating_sub(read);
     }
 
+    /// That attempt was submitted, and is in no log. If no other may be in one, none is on its way: what is said of the
+    /// delivery before counts again.
+    pub fn is_in_no_log(&mut self, attempt: u32) {
+        self.under_way.is_reported(attempt);
+        if !self.may_come() {
+            self.pending_attempt = self.attempt;
+        }
+    }
+
     /// A copy of it may be in the log, or come, that was not read yet.
     pub fn may_come(&self) -> bool {
         self.under_way.attempts != 0 || self.unclear > 0

@@ -146,14 +146,14 @@ impl Topic {
                 }
             }
             PublishOutcome::Dropped => {
-                p.update(origin, |d| d.under_way.is_reported(attempt));
+                p.update(origin, |d| d.is_in_no_log(attempt));
                 if cause.is_some() {
                     self.wait_again(number, origin, REFUSED_AGAIN_MS, cx);
                 }
                 self.drop_if_over(number, origin);
             }
             PublishOutcome::Refused(why) => {
-                p.update(origin, |d| d.under_way.is_reported(attempt));
+                p.update(origin, |d| d.is_in_no_log(attempt));
                 if cause.is_some() {
                     self.refused_copy = Some(Frozen {
                         why: FrozenWhy::RetryTopic,

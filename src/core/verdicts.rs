@@ -547,8 +547,12 @@ impl Topic {
                         .unwrap_or_else(|| schedule::wait_ms(&policy, own, attempt, seed, origin));
                     let old = d.deadline.unwrap_or(mono).max(mono);
                     let room = policy.delay_max_ms.saturating_sub(d.extended_ms) as i64;
+                    let restarted = mono + wait as i64;
                     // Restarting the wait never shortens it below what stands, unless it names a delay.
-                    let wanted = mono + wait as i64;
+                    let wanted = match asked_ms {
+                        Some(_) => restarted,
+                        None => restarted.max(old),
+                    };
                     let new = wanted.min(old.saturating_add(room));
                     d.extended_ms += u64::try_from(new - old).unwrap_or(0);
                     d.deadline = Some(new);

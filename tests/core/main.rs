@@ -260,6 +260,45 @@ fn an_extend_restarts_the_wait_and_all_of_them_are_bounded() {
 }
 
 #[test]
+fn a_plain_extend_shortens_no_wait() {
+    let mut d = Driver::start(Policy {
+        timeout_ms: 10_000,
+        ..policy()
+    });
+    let m = d.message(None, 7);
+    d.handle(Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            timeout_ms: Some(500),
+            ..PolicyPatch::default()
+        },
+        apply_pending: false,
+    });
+    d.pass(1_000);
+    d.say(at(m), Verdict::Extend, None);
+    d.pass(8_000);
+    assert!(d.published.is_empty(), "{:?}", d.published);
+    d.pass(1_500);
+    assert_eq!(d.published.len(), 1);
+}
+
+#[test]
+fn while_its_copy_is_refused_what_is_said_of_the_delivery_before_counts() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    let refused = d.report(PublishOutcome::Refused("no WRITE".into()));
+    assert!(matches!(refused, Publication::Copy(_)), "{refused:?}");
+    d.say(at(m), Verdict::Reject, None);
+    d.pass(100);
+    let next = d.published.first().map(|p| &p.what);
+    assert!(
+        matches!(next, Some(Publication::DeadLetter { .. })),
+        "{next:?}"
+    );
+}
+
+#[test]
 fn a_timeout_of_its_own_holds_for_each_attempt() {
     let mut d = Driver::start(policy());
     d.record(7, |extra| extra.timeout_ms = Some(3_000));
