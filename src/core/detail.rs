@@ -280,6 +280,46 @@ impl Detail {
         }
     }
 
+    /// What becomes of it once it is due.
+    pub fn fate(&self, max_attempts: u32) -> Fate {
+        let verdict = self.pending.as_ref().map(|p| p.verdict);
+        let last = self.attempt + u32::from(!Guard::LastAttempt.holds());
+        let exhausted = max_attempts != 0
+            && last >= max_attempts
+            && self.pending_attempt <= self.attempt
+            && verdict != Some(Verdict::OperatorRetry);
+        match (self.doomed, verdict) {
+            (Some(cause), _) => Fate::Dead(cause),
+            (None, Some(Verdict::Reject)) => Fate::Dead(DeadLetterCause::Rejected),
+            (None, Some(Verdict::OperatorDeadLetter)) => Fate::Dead(DeadLetterCause::Operator),
+            _ if exhausted => Fate::Dead(DeadLetterCause::AttemptsExhausted),
+            _ => Fate::Retry(self.retry_cause()),
+        }
+    }
+
+    /// Whether it waits for no turn among the retries: a dead letter that somebody asked for, or that is half done, and
+    /// whatever an operator decided.
+    pub fn is_urgent(&self) -> bool {
+        let asked = self.pending.as_ref().is_some_and(|p| {
+            use Verdict::{OperatorDeadLetter, OperatorNack, OperatorRetry, Reject};
+            matches!(
+                p.verdict,
+                Reject | OperatorDeadLetter | OperatorNack | OperatorRetry
+            )
+        });
+        let dying = self.doomed.is_some() || matches!(self.phase, Phase::SettlementDue(_));
+        !self.is_settled() && (asked || dying)
+    }
+
+    /// The next attempt may be on its way, or it is dying: it is too late to decide what becomes of this one.
+    pub fn is_decided(&self) -> bool {
+        let waits = matches!(
+            self.phase,
+            Phase::Waiting | Phase::Fetching(_) | Phase::Parked | Phase::Overdue
+        );
+        !waits || self.pending_attempt > self.attempt
+    }
+
     /// The fate that its pending verdict asks for; a passed deadline, where there is none.
     pub fn retry_cause(&self) -> Cause {
         match &self.pending {

@@ -33,8 +33,8 @@ pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
 /// A fetch or publication that was refused is tried again after this, doubled up to the cap.
 pub(super) const REFUSED_AGAIN_MS: i64 = 1_000;
 const REFUSED_AGAIN_MS_MAX: i64 = 30_000;
-/// Why a message that is to die is parked.
-pub(super) const NO_DEAD_LETTER_TOPIC: &str = "exhausted, and there is no dead-letter topic";
+/// Why a message is parked that cannot be copied byte for byte.
+pub(super) const UNFAITHFUL: &str = "has a header that cannot be published again as it is";
 
 impl Topic {
     /// Starts what is due, as far as the barrier, the rate and the bounds allow.
@@ -83,17 +83,22 @@ impl Topic {
         cx: &mut Cx<'_>,
     ) -> Option<usize> {
         let mut begun = 0;
+        // No retry has its turn before the next tick; what needs none goes on.
+        let mut out_of_turns = false;
         loop {
             let p = self.partitions.get_mut(&number)?;
             if p.stage != Stage::Live {
                 return None;
             }
-            let first = p.next_first_due();
-            let detail = p.due.first().copied();
-            let (deadline, origin) = first.into_iter().chain(detail).min()?;
-            if deadline > cx.mono {
-                return None;
-            }
+            let (first, detail) = if out_of_turns {
+                (None, p.urgent.first().copied())
+            } else {
+                (p.next_first_due(), p.due.first().copied())
+            };
+            let next = first.into_iter().chain(detail).min();
+            let Some((deadline, origin)) = next.filter(|(deadline, _)| *deadline <= cx.mono) else {
+                return out_of_turns.then_some(begun);
+            };
             // A tombstone whose ambiguous copy never came.
             if detail == Some((deadline, origin))
                 && p.details.get(&origin).is_some_and(|d| d.is_settled())
@@ -121,16 +126,18 @@ impl Topic {
             if first == Some((deadline, origin)) {
                 self.promote(number, origin, cx);
             }
-            if !self.begin(number, origin, cx) {
+            if self.begin(number, origin, cx) {
+                begun += 1;
+            } else if out_of_turns {
                 return Some(begun);
+            } else {
+                out_of_turns = true;
             }
-            begun += 1;
         }
     }
 
     /// A message is due, and all ACKs up to its deadline are applied. False: no more retries for now.
     fn begin(&mut self, number: i32, origin: i64, cx: &mut Cx<'_>) -> bool {
-        let max_attempts = self.policy.max_attempts;
         let dead_letter = self.policy.dead_letter.is_some();
         let observing = self.policy.observe_only;
         let Some(detail) = self
@@ -148,34 +155,24 @@ impl Topic {
             self.observe(number, origin, cx);
             return true;
         }
-        let verdict = detail.pending.as_ref().map(|p| p.verdict);
-        let last = detail.attempt + u32::from(!Guard::LastAttempt.holds());
-        let exhausted = max_attempts != 0
-            && last >= max_attempts
-            && detail.pending_attempt <= detail.attempt
-            && verdict != Some(Verdict::OperatorRetry);
-        let fate = match (detail.doomed, verdict) {
-            (Some(cause), _) => Fate::Dead(cause),
-            (None, Some(Verdict::Reject)) => Fate::Dead(DeadLetterCause::Rejected),
-            (None, Some(Verdict::OperatorDeadLetter)) => Fate::Dead(DeadLetterCause::Operator),
-            _ if exhausted => Fate::Dead(DeadLetterCause::AttemptsExhausted),
-            _ => Fate::Retry(detail.retry_cause()),
-        };
-        let unfaithful = detail.unfaithful;
-        if unfaithful || (matches!(fate, Fate::Dead(_)) && !dead_letter && !is_lost(fate)) {
-            let why = if unfaithful {
-                "has a header that cannot be published again as it is"
-            } else {
-                NO_DEAD_LETTER_TOPIC
-            };
-            self.park(number, origin, why);
+        let fate = detail.fate(self.policy.max_attempts);
+        let urgent = detail.is_urgent();
+        if detail.unfaithful {
+            self.park(number, origin, UNFAITHFUL);
             return true;
         }
-        if matches!(fate, Fate::Retry(_)) && self.policy.retry_rate != 0 {
-            if self.tokens < 1.0 {
-                return false;
+        match fate {
+            Fate::Dead(cause) if !dead_letter && !is_lost(fate) => {
+                self.park(number, origin, no_dead_letter_topic(cause));
+                return true;
             }
-            self.tokens -= 1.0;
+            Fate::Retry(_) if self.policy.retry_rate != 0 => {
+                if self.tokens < 1.0 && !urgent {
+                    return false;
+                }
+                self.tokens -= 1.0;
+            }
+            _ => {}
         }
         let Some(p) = self.partitions.get_mut(&number) else {
             return true;
@@ -277,9 +274,17 @@ impl Topic {
             }
             return;
         };
+        let max_attempts = self.policy.max_attempts;
+        let detail = self
+            .partitions
+            .get(&number)
+            .and_then(|p| p.details.get(&origin));
+        let changed =
+            detail.is_none_or(|d| d.fate(max_attempts) != fate) && Guard::FateAtLast.holds();
         match outcome {
             FetchOutcome::Found { .. }
                 if cx.stopping
+                    || changed
                     || self.paused.is_some()
                     || self.stands_still(number)
                     || !self.may_publish(number, cx) =>
@@ -412,7 +417,7 @@ impl Topic {
         if topic.is_none() && !is_lost && Guard::NowhereToDie.holds() {
             // An operator took it away while the payload was fetched.
             self.release(number, origin, cx, true);
-            self.park(number, origin, NO_DEAD_LETTER_TOPIC);
+            self.park(number, origin, no_dead_letter_topic(cause));
             return;
         }
         let Some(topic) = topic.filter(|_| Guard::DeadLetterFirst.holds()) else {
@@ -528,6 +533,26 @@ impl Topic {
 
 fn is_lost(fate: Fate) -> bool {
     fate == Fate::Dead(DeadLetterCause::PayloadLost)
+}
+
+/// Why a message that is to die is parked.
+const fn no_dead_letter_topic(cause: DeadLetterCause) -> &'static str {
+    match cause {
+        DeadLetterCause::Rejected => "rejected, and there is no dead-letter topic",
+        DeadLetterCause::TooLarge => {
+            "too large to be sent again, and there is no dead-letter topic"
+        }
+        _ => "exhausted, and there is no dead-letter topic",
+    }
+}
+
+/// A reason that is ours alone: it says why a message is parked, and no longer holds once it is not.
+pub(super) fn is_reason_to_park(reason: &str) -> bool {
+    let all = DeadLetterCause::ALL.iter();
+    reason == UNFAITHFUL
+        || all
+            .map(|c| no_dead_letter_topic(*c))
+            .any(|why| why == reason)
 }
 
 const fn settlement_of(cause: DeadLetterCause) -> Verdict {

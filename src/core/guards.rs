@@ -52,6 +52,8 @@ guards! {
     SameAttemptAgain,
     /// Dead-lettered for exhaustion only after the last attempt (5).
     LastAttempt,
+    /// Between a copy and a dead letter is decided by what is allowed when the payload is at hand (5).
+    FateAtLast,
     /// The dead letter is durable before its settlement is written (4).
     DeadLetterFirst,
     /// Whose dead-letter topic was taken away meanwhile is parked, not settled without one (4).

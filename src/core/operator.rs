@@ -1,7 +1,10 @@
 //! What operators want of a message: each decision is a record on the ACK topic, and holds when it is read back.
 
 use super::coordinator::Coordinator;
+use super::detail::{Fate, Phase};
 use super::effect::{Effect, Publication, Publish};
+use super::firing::UNFAITHFUL;
+use super::topic::Topic;
 use super::types::{LogPosition, MsgRef, RequestId, TopicIx};
 use super::view::{Lookup, OperatorAction, OperatorReply, State};
 
@@ -111,7 +114,39 @@ impl Coordinator {
             (OperatorAction::Extend { .. }, State::Parked) => {
                 refuse("a parked message waits for nothing")
             }
-            _ => Ok((msg, newest, attempt)),
+            _ => match topic.too_late(msg, action) {
+                Some(why) => refuse(why),
+                None => Ok((msg, newest, attempt)),
+            },
         }
+    }
+}
+
+impl Topic {
+    /// Why a decision about an unsettled message would change nothing any more, if so.
+    fn too_late(&self, msg: MsgRef, action: OperatorAction) -> Option<&'static str> {
+        let partition = self.partitions.get(&msg.partition)?;
+        let detail = partition.details.get(&msg.origin)?;
+        match detail.phase {
+            Phase::SettlementDue(_) | Phase::Settling { .. } => {
+                return Some("its dead letter is written");
+            }
+            // An ACK settles it, if the dead letter should not come through.
+            _ if action == OperatorAction::Ack => return None,
+            Phase::Publishing {
+                fate: Fate::Dead(_),
+                ..
+            } => return Some("its dead letter is on its way"),
+            _ => {}
+        }
+        let extends = matches!(action, OperatorAction::Extend { .. });
+        if detail.unfaithful && !extends {
+            return Some(UNFAITHFUL);
+        }
+        if detail.is_decided() {
+            return Some("its next delivery is on its way: decide about that once it is there");
+        }
+        let parked = detail.phase == Phase::Parked;
+        (detail.doomed.is_some() && !parked).then_some("it is on its way to the dead letters")
     }
 }

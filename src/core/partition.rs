@@ -59,6 +59,8 @@ pub(super) struct Partition {
     pub by_offset: HashMap<i64, i64, ByOffset>,
     /// (deadline, origin) of details.
     pub due: BTreeSet<(i64, i64)>,
+    /// Those of them that wait for no turn under `retry_rate`.
+    pub urgent: BTreeSet<(i64, i64)>,
     /// First deliveries come due in order.
     pub spans: VecDeque<Span>,
     pub early: EarlyByOffset,
@@ -107,6 +109,7 @@ impl Partition {
             details: BTreeMap::new(),
             by_offset: HashMap::default(),
             due: BTreeSet::new(),
+            urgent: BTreeSet::new(),
             spans: VecDeque::from([Span {
                 from: i64::MIN,
                 timeout_ms,
@@ -330,10 +333,13 @@ impl Partition {
             }
         }
         if let Some(deadline) = of.deadline {
-            if add {
-                self.due.insert((deadline, origin));
-            } else {
-                self.due.remove(&(deadline, origin));
+            let urgent = of.is_urgent.then_some(&mut self.urgent);
+            for due in std::iter::once(&mut self.due).chain(urgent) {
+                if add {
+                    due.insert((deadline, origin));
+                } else {
+                    due.remove(&(deadline, origin));
+                }
             }
         }
         for at in of.evidence.into_iter().flatten() {
@@ -397,6 +403,7 @@ struct Account {
     is_settled: bool,
     anchor: i64,
     deadline: Option<i64>,
+    is_urgent: bool,
     /// Of its pending verdict, and of the ACK beside its dead letter.
     evidence: [Option<LogPosition>; 2],
 }
@@ -408,6 +415,7 @@ impl Account {
             is_settled: detail.is_settled(),
             anchor: detail.anchor,
             deadline: detail.deadline,
+            is_urgent: detail.is_urgent(),
             evidence: [
                 detail.pending.as_ref().map(|p| p.at),
                 detail.ack_beside_death,

@@ -2,9 +2,10 @@
 
 use super::coordinator::Coordinator;
 use super::detail::{Detail, Phase};
-use super::firing::NO_DEAD_LETTER_TOPIC;
+use super::firing::is_reason_to_park;
 use super::partition::{Partition, Stage};
 use super::record::Verdict;
+use super::reports::Refused;
 use super::schedule;
 use super::slots::Mark;
 use super::topic::{Topic, wall_of};
@@ -185,7 +186,11 @@ impl Topic {
             let origins: Vec<i64> = p.details.keys().copied().collect();
             for origin in origins {
                 p.update(origin, |d| {
-                    let timed = d.phase == Phase::Waiting && d.pending.is_none();
+                    // What waits for its backoff, or to be sent again, is timed by that.
+                    let timed = d.phase == Phase::Waiting
+                        && d.pending.is_none()
+                        && d.doomed.is_none()
+                        && d.pending_attempt <= d.attempt;
                     if timed && d.deadline.is_some() && d.refusals == 0 {
                         let began = match d.deliveries.last() {
                             Some(x) if d.attempt > 1 => {
@@ -201,6 +206,13 @@ impl Topic {
                 });
             }
         }
+    }
+
+    /// It stands until the message is settled, is published after all, or goes to another instance.
+    fn is_refused(&self, refused: &Refused) -> bool {
+        let partition = self.partitions.get(&refused.msg.partition);
+        let detail = partition.and_then(|p| p.details.get(&refused.msg.origin));
+        detail.is_some_and(|d| !d.is_settled() && d.refusals > 0)
     }
 
     /// Parked for want of a dead-letter topic or of attempts, and there is one now: due at once.
@@ -219,7 +231,7 @@ impl Topic {
                     d.phase = Phase::Waiting;
                     d.deadline = Some(now.mono_ms as i64);
                     // It is no dead letter's reason.
-                    d.reason.take_if(|why| **why == *NO_DEAD_LETTER_TOPIC);
+                    d.reason.take_if(|why| is_reason_to_park(why));
                 });
             }
         }
@@ -388,8 +400,13 @@ impl Coordinator {
             });
         }
         frozen.extend(t.lapsed(now, self.limits.lease_ms));
-        frozen.extend(t.refused_dead_letter.clone());
-        frozen.extend(t.refused_copy.clone());
+        let refused = [&t.refused_dead_letter, &t.refused_copy];
+        let refused = refused.into_iter().flatten();
+        frozen.extend(
+            refused
+                .filter(|r| t.is_refused(r))
+                .map(|r| r.frozen.clone()),
+        );
         if let Some(since) = acks.waiting_since
             && acks.missing.is_none()
             && now.mono_ms > since.mono_ms + super::ack_topic::BARRIER_ALERT_MS

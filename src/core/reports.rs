@@ -16,6 +16,23 @@ use super::topic::{Cx, Submitted, Topic};
 use super::types::{LogPosition, MsgRef};
 use super::view::{Frozen, FrozenWhy, OperatorReply, State};
 
+/// A publication was refused, and is tried again.
+pub(super) struct Refused {
+    /// Whose it was, of several the last.
+    pub msg: MsgRef,
+    pub frozen: Frozen,
+}
+
+impl Refused {
+    /// It stands since the first of them, while it is the same.
+    fn again(before: Option<Self>, msg: MsgRef, mut frozen: Frozen) -> Self {
+        if let Some(before) = before.filter(|b| b.frozen.detail == frozen.detail) {
+            frozen.since_wall_ms = before.frozen.since_wall_ms;
+        }
+        Self { msg, frozen }
+    }
+}
+
 impl Topic {
     pub fn on_published(
         &mut self,
@@ -155,7 +172,7 @@ impl Topic {
             PublishOutcome::Refused(why) => {
                 p.update(origin, |d| d.is_in_no_log(attempt));
                 if cause.is_some() {
-                    self.refused_copy = Some(Frozen {
+                    let frozen = Frozen {
                         why: FrozenWhy::RetryTopic,
                         since_wall_ms: wall_ms,
                         detail: format!("a retry could not be written to {}: {why}", self.settings.name)
@@ -163,7 +180,10 @@ impl Topic {
                         cure: "give the coordinator WRITE on the topic, or look at the brokers; it tries again by \
                                itself"
                             .into(),
-                    });
+                    };
+                    let before = self.refused_copy.take();
+                    self.refused_copy =
+                        Some(Refused::again(before, self.msg(number, origin), frozen));
                     self.back_off(number, origin, cx);
                 }
                 self.drop_if_over(number, origin);
@@ -202,6 +222,7 @@ impl Topic {
             let wait = schedule::wait_ms(policy, d.own_timeout_ms, attempt, seed, origin);
             d.attempt = attempt;
             d.virtual_attempt = attempt;
+            d.refusals = 0;
             d.pending = None;
             d.extended_ms = 0;
             d.phase = Phase::Waiting;
@@ -262,7 +283,7 @@ impl Topic {
             }
             (PublishOutcome::Refused(why), None) => {
                 let topic = self.policy.dead_letter.clone().unwrap_or_default();
-                self.refused_dead_letter = Some(Frozen {
+                let frozen = Frozen {
                     why: FrozenWhy::DeadLetterTopic,
                     since_wall_ms: cx.now.wall_ms,
                     detail: format!("a dead letter could not be written to {topic}: {why}").into(),
@@ -271,7 +292,10 @@ impl Topic {
                          tries again by itself"
                     )
                     .into(),
-                });
+                };
+                let before = self.refused_dead_letter.take();
+                self.refused_dead_letter =
+                    Some(Refused::again(before, self.msg(number, origin), frozen));
                 self.back_off(number, origin, cx);
             }
             (PublishOutcome::TooLarge, None) if cause == DeadLetterCause::TooLarge => {

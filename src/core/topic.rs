@@ -18,6 +18,7 @@ use super::offset_hash::ByOffset;
 use super::partition::{Partition, Stage};
 use super::policy::{Policy, PolicyPatch};
 use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
+use super::reports::Refused;
 use super::schedule;
 use super::settled::Settled;
 use super::slots::{Mark, Slot};
@@ -85,8 +86,8 @@ pub(super) struct Topic {
     pub paused: Option<Now>,
     pub source_missing: Option<Now>,
     /// Refused publications, by what they concern; gone with the next that succeeds.
-    pub refused_copy: Option<Frozen>,
-    pub refused_dead_letter: Option<Frozen>,
+    pub refused_copy: Option<Refused>,
+    pub refused_dead_letter: Option<Refused>,
     /// Retries allowed at once; refilled with time.
     pub tokens: f64,
     pub tokens_at: u64,

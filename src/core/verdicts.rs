@@ -501,16 +501,12 @@ impl Topic {
             // It must not be able to be about an older delivery.
             Bound::Unbound => detail.deliveries.len() <= 1,
         };
-        // The next attempt is on its way already, or the message is dying: too late for this one.
-        let waits = matches!(
-            detail.phase,
-            Phase::Waiting | Phase::Fetching(_) | Phase::Parked | Phase::Overdue
-        ) && detail.pending_attempt <= detail.attempt
-            && detail.doomed.is_none();
-        if (!current && Guard::BoundVerdict.holds()) || !waits {
+        let parked = detail.phase == Phase::Parked;
+        let too_late = detail.is_decided() || (detail.doomed.is_some() && !parked);
+        if (!current && Guard::BoundVerdict.holds()) || too_late {
             return VerdictResult::Stale;
         }
-        if detail.phase == Phase::Parked && !operators {
+        if parked && !operators {
             return VerdictResult::Stale;
         }
         if let Some(pending) = &detail.pending {
@@ -563,6 +559,10 @@ impl Topic {
                 d.phase = Phase::Waiting;
             }
             d.reason.clone_from(&extra.reason);
+            if matches!(verdict, Verdict::OperatorRetry | Verdict::OperatorNack) {
+                // It did not fit; whoever wants it sent all the same has made room.
+                d.doomed = None;
+            }
             d.pending = Some(Pending {
                 verdict,
                 at: ack.at,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::PartitionImage;
 use ackwarden::core::types::Lane;
-use ackwarden::core::view::{Lookup, MessageDetail, State};
+use ackwarden::core::view::{Lookup, MessageDetail, OperatorAction, OperatorReply, State};
 use ackwarden::core::{
     AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
     LogPosition, MsgRef, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
@@ -30,6 +30,8 @@ pub struct Driver {
     /// Payloads are not found at once, but by [`Self::fetch_held`].
     pub holds_fetches: bool,
     held: Vec<MsgRef>,
+    /// What operators were answered at once.
+    pub replies: Vec<OperatorReply>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     /// By how much the wall clock was set.
     pub wall_set_ms: i64,
@@ -79,6 +81,7 @@ impl Driver {
             published: Vec::new(),
             holds_fetches: false,
             held: Vec::new(),
+            replies: Vec::new(),
             committed: None,
             wall_set_ms: 0,
         }
@@ -154,6 +157,7 @@ impl Driver {
                 }
                 Effect::FetchPayload { msg, .. } if self.holds_fetches => self.held.push(msg),
                 Effect::FetchPayload { msg, .. } => self.is_fetched(msg),
+                Effect::Reply { reply, .. } => self.replies.push(reply),
                 Effect::Publish(publish) => self.published.push(publish),
                 Effect::Commit(orders) => {
                     for order in orders {
@@ -309,6 +313,19 @@ impl Driver {
             outcome,
         });
         publish.what
+    }
+
+    /// An operator wants it; gives the answer, if there is one before a record is durable.
+    pub fn operator(&mut self, offset: i64, action: OperatorAction) -> Option<OperatorReply> {
+        self.handle(Event::Operator {
+            request: 1,
+            topic: T,
+            msg: LogPosition::new(0, offset),
+            action,
+            actor: "ops".into(),
+            reason: None,
+        });
+        self.replies.pop()
     }
 
     pub fn lookup(&self, offset: i64) -> Lookup {

@@ -289,6 +289,7 @@ impl World {
             };
             self.tell_changes(false);
         }
+        self.operators_change_limits();
         if !self.latest.chance(self.faults.host.changes) {
             return;
         }
@@ -304,11 +305,34 @@ impl World {
         self.tell_changes(apply_pending);
     }
 
+    fn operators_change_limits(&mut self) {
+        if !self.sixth.chance(self.faults.host.limit_changes) {
+            return;
+        }
+        self.seen.changes += 1;
+        let (all, rng) = (&mut self.overrides, &mut self.sixth);
+        match rng.below(5) {
+            0 => all.retry_rate = Some(rng.below(2) as u32 * (5 + rng.below(60) as u32)),
+            1 => all.nack_delay_ms = Some(rng.below(2_000)),
+            2 => all.delay_max_ms = Some(500 + rng.below(10_000)),
+            3 => all.backoff = Some(1.0 + rng.below(20) as f64 / 10.0),
+            _ => {
+                let max = 1 + rng.below(6) as u32;
+                all.max_attempts = Some(max);
+                self.most_attempts = self.most_attempts.max(max);
+                self.limits_changed = true;
+            }
+        }
+        let apply_pending = self.sixth.chance(500);
+        self.tell_changes(apply_pending);
+    }
+
     /// When the faults have stopped: nothing stays paused or stopped.
     pub fn operators_tidy_up(&mut self) {
         self.paused = false;
         self.overrides.timeout_ms = None;
         self.overrides.dead_letter = None;
+        self.overrides.retry_rate = None;
         self.overrides.on_lost_range = Some(OnLostRange::ReportAndContinue);
         self.tell_changes(false);
     }

@@ -100,6 +100,8 @@ pub struct HostFaults {
     pub changes: u64,
     /// The dead-letter topic is taken away, and given back. From a fifth stream.
     pub dead_letter_changes: u64,
+    /// The limits are changed: attempts, rate, delays. From a sixth stream.
+    pub limit_changes: u64,
     /// Retries are limited to so many a second.
     pub retry_rate: u32,
     /// A short run with few messages.
@@ -148,6 +150,7 @@ impl HostFaults {
             retry_rate: rate(60) as u32,
             short,
             dead_letter_changes: 0,
+            limit_changes: 0,
         }
     }
 }

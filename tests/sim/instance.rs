@@ -38,6 +38,10 @@ pub struct Instance {
     pub former_until: BTreeMap<i32, u64>,
     /// Partitions that are not its own for now, and until when.
     pub away: BTreeMap<i32, u64>,
+    /// The least and the most attempts that it was told of lately.
+    pub attempts_told: (u32, u32),
+    /// And last.
+    pub attempts_now: u32,
     pub was_ready: bool,
     pub started_ms: u64,
     /// Its monotonic clock goes too fast by so many thousandths.
@@ -75,6 +79,8 @@ impl Instance {
             assigned_ms: BTreeMap::new(),
             former_until: BTreeMap::new(),
             away: BTreeMap::new(),
+            attempts_told: (0, 0),
+            attempts_now: 0,
             was_ready: false,
             started_ms: 0,
             drift: 0,

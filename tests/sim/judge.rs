@@ -87,7 +87,12 @@ impl World {
     /// 5, 6, 7: attempts ascend without gaps, none is past the maximum, and none is sent once an ACK of the message was
     /// applied, or was on the topic before the deadline of the delivery before.
     pub fn judge_copy(&mut self, msg: MsgRef, message: u64, headers: &Headers) {
-        let max = self.policy.max_attempts;
+        // One that was begun may be sent again, whatever is allowed now.
+        let begun = self.submitted.contains(&(message, headers.attempt));
+        let max = match begun {
+            true => self.most_attempts,
+            false => self.me.attempts_told.1,
+        };
         let asked = self
             .said_of(message)
             .any(|(_, a)| a.verdict == Verdict::OperatorRetry);
@@ -280,7 +285,12 @@ impl World {
         // What claims to be a later attempt is taken at its word.
         let claimed = self.records_of(message).filter(|(_, s)| s.forged);
         let claimed = claimed.map(|(_, s)| s.attempt).max().unwrap_or(0);
-        let max = self.policy.max_attempts.max(claimed);
+        let max = self.most_attempts.max(claimed);
+        let least = if self.limits_changed {
+            self.me.attempts_told.0
+        } else {
+            max
+        };
         let asked = self.said_of(message).any(|(_, a)| {
             let all = [
                 Verdict::Reject,
@@ -298,7 +308,7 @@ impl World {
             self.breach(7, format!("{message} dead after its ack was applied"));
         }
         let too_large = cause == DeadLetterCause::TooLarge && self.is_too_large(message);
-        if !asked && !too_large && attempt != max && !self.is_shared(message) {
+        if !asked && !too_large && !(least..=max).contains(&attempt) && !self.is_shared(message) {
             self.breach(
                 5,
                 format!(

@@ -142,6 +142,7 @@ pub struct World {
     pub client: Rng,
     /// For the operator who takes the dead-letter topic away.
     pub fifth: Rng,
+    pub sixth: Rng,
     pub faults: Faults,
     /// As they were before they stopped.
     pub faults_drawn: Faults,
@@ -169,6 +170,9 @@ pub struct World {
     pub dead_letters_taken: bool,
     /// The shortest that was ever in force.
     pub least_timeout_ms: u64,
+    /// The most that were ever allowed.
+    pub most_attempts: u32,
+    pub limits_changed: bool,
     /// That coordinators reported.
     pub lost_ranges: u64,
     /// (message, attempt) that were submitted.
@@ -192,6 +196,21 @@ pub struct World {
 impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::fourth(seed);
+        let mut sixth = Rng::new(seed ^ 0x510e_527f_ade6_82d1);
+        let rate = if sixth.chance(700) {
+            0
+        } else {
+            sixth.below(30)
+        };
+        world.faults.host.limit_changes = rate;
+        world.faults_drawn.host.limit_changes = rate;
+        world.sixth = sixth;
+        world
+    }
+
+    /// With the faults that there were fourth.
+    pub fn fourth(seed: u64) -> Self {
         let mut world = Self::third(seed);
         let mut fifth = Rng::new(seed ^ 0xa54f_f53a_5f1d_36f1);
         world.together = fifth.chance(500);
@@ -283,6 +302,7 @@ impl World {
             latest,
             client: Rng::new(seed),
             fifth: Rng::new(seed),
+            sixth: Rng::new(seed),
             faults_drawn: faults.clone(),
             faults,
             now_ms: 1,
@@ -304,6 +324,8 @@ impl World {
             paused: false,
             dead_letters_taken: false,
             least_timeout_ms: policy.timeout_ms,
+            most_attempts: policy.max_attempts,
+            limits_changed: false,
             lost_ranges: 0,
             submitted: BTreeSet::new(),
             requests: 0,
@@ -424,6 +446,7 @@ impl World {
         self.me.up = true;
         self.lives += 1;
         self.me.incarnation = self.lives;
+        self.me.attempts_now = self.policy.max_attempts;
         self.me.core = coordinator(&self.policy, self.me.incarnation);
         self.me.started_ms = self.now_ms;
         let drift = self.faults.host.drift;
@@ -556,6 +579,7 @@ impl World {
             let told = events.iter().filter(|e| !matches!(e, Event::Tick));
             told.for_each(|event| println!("{} i{} <- {event:?}", self.now_ms, self.me.number));
         }
+        self.limits_are_told(&events);
         let mut effects = Vec::new();
         let now = self.now();
         self.me.core.handle_events(events, now, &mut effects);
@@ -563,6 +587,21 @@ impl World {
             self.seen.coverage.count(&effect);
             self.carry_out(effect);
         }
+    }
+
+    /// What it decides of now on, it decides by one of these.
+    fn limits_are_told(&mut self, events: &[Event]) {
+        let told = events.iter().filter_map(|event| match event {
+            Event::PolicyChanged { overrides, .. } => {
+                Some(overrides.max_attempts.unwrap_or(self.policy.max_attempts))
+            }
+            _ => None,
+        });
+        let told: Vec<u32> = std::iter::once(self.me.attempts_now).chain(told).collect();
+        self.me.attempts_told = told.iter().fold((u32::MAX, 0), |(least, most), n| {
+            (least.min(*n), most.max(*n))
+        });
+        self.me.attempts_now = told[told.len() - 1];
     }
 
     /// What a coordinator has counted, before it is gone.

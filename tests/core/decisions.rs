@@ -1,0 +1,142 @@
+//! What is decided of a message, and when it is too late for it.
+
+use ackwarden::core::event::PublishOutcome;
+use ackwarden::core::policy::PolicyPatch;
+use ackwarden::core::view::{FrozenWhy, OperatorAction, OperatorReply, State};
+use ackwarden::core::{Event, Policy, Publication, Verdict};
+
+use crate::driver::{Driver, T, at, policy};
+use crate::frozen;
+
+fn refused(reply: Option<OperatorReply>) -> &'static str {
+    match reply {
+        Some(OperatorReply::NotAllowed { detail, .. }) => detail,
+        other => panic!("{other:?}"),
+    }
+}
+
+const RETRY: OperatorAction = OperatorAction::Retry;
+const DEAD_LETTER: OperatorAction = OperatorAction::DeadLetter;
+
+#[test]
+fn what_somebody_asked_for_waits_for_no_turn_behind_the_retries_of_a_storm() {
+    let mut d = Driver::start(Policy {
+        retry_rate: 5,
+        ..policy()
+    });
+    for _ in 0..200 {
+        d.message(None, 7);
+    }
+    d.pass(1_500);
+    let before = d.published.len();
+    assert!((1..=4).contains(&before), "{before} sent at five a second");
+    d.say(at(150), Verdict::Reject, None);
+    d.say(at(160), Verdict::OperatorDeadLetter, Some(1));
+    d.say(at(170), Verdict::OperatorRetry, Some(1));
+    d.say(at(180), Verdict::Nack, None);
+    d.pass(150);
+    let sent: Vec<(i64, bool)> = d.published[before..]
+        .iter()
+        .map(|p| (p.msg.origin, matches!(p.what, Publication::Copy(_))))
+        .filter(|(origin, _)| *origin >= 100)
+        .collect();
+    assert_eq!(sent, [(150, false), (160, false), (170, true)]);
+    // The operator's retry was one of those that the rate allows.
+    d.pass(2_000);
+    let copies = d.published.iter();
+    let copies = copies.filter(|p| matches!(p.what, Publication::Copy(_)));
+    let copies = copies.count();
+    assert!((11..=14).contains(&copies), "{copies} in 2.65 s");
+}
+
+#[test]
+fn an_attempt_more_that_is_allowed_while_the_payload_is_fetched_is_made() {
+    let mut d = Driver::start(Policy {
+        max_attempts: 1,
+        ..policy()
+    });
+    let m = d.message(None, 7);
+    d.holds_fetches = true;
+    d.pass(1_100);
+    d.handle(Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            max_attempts: Some(2),
+            ..PolicyPatch::default()
+        },
+        apply_pending: false,
+    });
+    d.fetch_held();
+    d.pass(50);
+    assert_eq!(d.published.len(), 1);
+    assert!(matches!(d.published[0].what, Publication::Copy(_)));
+    d.copy_lands();
+    assert_eq!(d.state(m), State::Retrying);
+}
+
+#[test]
+fn a_decision_that_would_change_nothing_is_refused_and_not_written() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    // Its second delivery is submitted.
+    assert_eq!(d.published.len(), 1);
+    for action in [RETRY, DEAD_LETTER, OperatorAction::Nack { delay_ms: None }] {
+        assert!(refused(d.operator(m, action)).starts_with("its next delivery"));
+    }
+    assert_eq!(d.published.len(), 1);
+    assert_eq!(d.operator(m, OperatorAction::Ack), None);
+    d.published.pop();
+    let copy = d.copy_lands();
+    d.say(at(copy), Verdict::Reject, None);
+    d.pass(50);
+    assert!(refused(d.operator(m, RETRY)).starts_with("its dead letter is on"));
+    // Whether it comes through is not known yet: an ACK may still be what counts.
+    assert_eq!(d.operator(m, OperatorAction::Ack), None);
+    d.published.pop();
+    d.report(PublishOutcome::Durable(ackwarden::core::LogPosition::new(
+        0, 0,
+    )));
+    for action in [RETRY, DEAD_LETTER, OperatorAction::Ack] {
+        assert_eq!(refused(d.operator(m, action)), "its dead letter is written");
+    }
+}
+
+#[test]
+fn one_that_did_not_fit_and_has_nowhere_to_go_is_sent_again_when_an_operator_says_so() {
+    let mut d = Driver::start(Policy {
+        dead_letter: None,
+        ..policy()
+    });
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    d.report(PublishOutcome::TooLarge);
+    d.pass(50);
+    let shown = d.found(m).message;
+    assert_eq!(shown.state, State::Parked);
+    let why = "too large to be sent again, and there is no dead-letter topic";
+    assert_eq!(shown.reason.as_deref(), Some(why));
+    assert_eq!(d.operator(m, RETRY), None);
+    d.published.pop();
+    d.say(at(m), Verdict::OperatorRetry, Some(1));
+    d.pass(50);
+    let Publication::Copy(again) = &d.published[0].what else {
+        panic!("no copy: {:?}", d.published);
+    };
+    assert_eq!(again.attempt, 2);
+    d.copy_lands();
+    assert_eq!(d.state(m), State::Retrying);
+}
+
+#[test]
+fn a_refused_retry_is_shown_until_its_message_needs_none() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    d.report(PublishOutcome::Refused("no".into()));
+    assert_eq!(frozen(&d), [FrozenWhy::RetryTopic]);
+    d.pass(500);
+    assert_eq!(frozen(&d), [FrozenWhy::RetryTopic]);
+    d.ack(m);
+    assert_eq!(frozen(&d), []);
+}
