@@ -164,12 +164,14 @@ fn without_a_coordinator_messages_are_lost_when_b_is_killed() {
         .with("--batch", "50")
         .started();
     // Where B is through before its last death, there is more to do.
-    b.kill_in_mid_work_of(3, 70, || {
-        let first = 1 + sent.len() as u64;
-        sent.extend(send(ServiceAOptions {
-            first,
-            ..service_a(&brokers, &topic, 1_000)
-        }));
+    b.kill_in_mid_work_of(3, 70, |_, idle| {
+        if idle {
+            let first = 1 + sent.len() as u64;
+            sent.extend(send(ServiceAOptions {
+                first,
+                ..service_a(&brokers, &topic, 1_000)
+            }));
+        }
     });
     let group = format!("{topic}-service-b");
     // Kafka counts all of it as read, and B has nothing left to do.

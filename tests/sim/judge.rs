@@ -6,7 +6,7 @@ use ackwarden::core::{AckBatch, AckTarget, LogPosition, MsgRef, Verdict};
 
 use crate::group::PUBLISH_MS;
 use crate::truth::{is_ack, settles};
-use crate::world::{Sent, World};
+use crate::world::{Acked, Sent, World};
 
 impl World {
     /// Two copies of one attempt, of which neither names the other: an unclear report was behind it, and one of them may
@@ -138,9 +138,29 @@ impl World {
             return;
         }
         self.judge_cause(message, headers);
-        if !self.is_shared(message) {
+        let gave_up_waiting =
+            newest.is_some_and(|(_, at_ms)| self.may_not_wait(msg, message, at_ms));
+        if !self.is_shared(message) && !gave_up_waiting {
             self.judge_evidence(message, headers, newest);
         }
+    }
+
+    /// All ACKs of it are about records that are not read, since the source is paused for what is outstanding: they may be
+    /// about anything, and are waited for half a minute (docs/decisions/0008).
+    fn may_not_wait(&self, msg: MsgRef, message: u64, newest_ms: u64) -> bool {
+        let read_to = self.me.source_reader.get(&msg.partition);
+        let is_unread = |acked: &Acked| match acked.record.target {
+            AckTarget::Position {
+                partition, offset, ..
+            } => partition == msg.partition && read_to.is_some_and(|to| offset >= *to),
+            _ => false,
+        };
+        self.me.paused.contains(&msg.partition)
+            && self.now_ms >= newest_ms + 29_000
+            && self
+                .said_of(message)
+                .filter(|(_, a)| is_ack(a.verdict))
+                .all(|(_, a)| is_unread(a))
     }
 
     /// 6: nothing is published for a partition once its new owner is entitled to.

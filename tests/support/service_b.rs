@@ -102,22 +102,27 @@ impl ServiceB {
 
     /// Lets it get `lines` more things done, kills it, and starts its successor; `times` over.
     pub fn kill_in_mid_work(&mut self, times: u32, lines: usize) {
-        self.kill_in_mid_work_of(times, lines, || ());
+        self.kill_in_mid_work_of(times, lines, |_, _| ());
     }
 
-    /// [`kill_in_mid_work`](Self::kill_in_mid_work), with more to do whenever it has done nothing for a second: on a slow
-    /// machine it gets more done than was asked for before it is killed.
-    pub fn kill_in_mid_work_of(&mut self, times: u32, lines: usize, mut more: impl FnMut()) {
+    /// [`kill_in_mid_work`](Self::kill_in_mid_work), and `more` may give it more to do meanwhile. It is told how much is done
+    /// so far, and now and then that nothing was for a second: on a slow machine B gets more done than was asked for before it is
+    /// killed.
+    pub fn kill_in_mid_work_of(
+        &mut self,
+        times: u32,
+        lines: usize,
+        mut more: impl FnMut(usize, bool),
+    ) {
         for _ in 0..times {
             let before = self.work().len();
             let (mut done, mut since) = (before, clock::instant());
             self.wait_for("service B works", Duration::from_secs(180), |work| {
-                if work.len() > done {
+                let idle = work.len() == done && since.elapsed() > Duration::from_secs(1);
+                if idle || work.len() > done {
                     (done, since) = (work.len(), clock::instant());
-                } else if since.elapsed() > Duration::from_secs(1) {
-                    more();
-                    since = clock::instant();
                 }
+                more(done, idle);
                 work.len() >= before + lines
             });
             self.kill9();
