@@ -53,6 +53,11 @@ impl Engine {
                     reason: reason.map(Into::into),
                 });
             }
+            ApiRequest::PatchPolicy { topic, .. } | ApiRequest::ResetPolicy { topic, .. }
+                if self.is_policy_under_way(topic) =>
+            {
+                self.changes_waiting.push(request);
+            }
             ApiRequest::PatchPolicy {
                 topic,
                 patch,
@@ -156,6 +161,13 @@ impl Engine {
         self.submitted.insert(token, Submitted::State(write));
     }
 
+    /// A later change is laid over it, if it comes through.
+    fn is_policy_under_way(&self, topic: TopicIx) -> bool {
+        self.submitted.values().any(|submitted| {
+            matches!(submitted, Submitted::State(StateWrite { topic: of, wish: Wish::Policy(..), .. }) if *of == topic)
+        })
+    }
+
     /// A record on the state topic is durable, or not: only then does what it says hold.
     pub(super) fn state_written(
         &mut self,
@@ -164,7 +176,7 @@ impl Engine {
     ) {
         use crate::core::event::PublishOutcome;
         let answer = match outcome {
-            PublishOutcome::Durable(_) => Ok(()),
+            PublishOutcome::Durable(at) => Ok(at),
             PublishOutcome::Ambiguous(why) => Err(Refusal::UnknownOutcome(why.into())),
             PublishOutcome::Refused(why) => Err(Refusal::Kafka(why.into())),
             PublishOutcome::Dropped => Err(Refusal::Kafka(
@@ -173,11 +185,15 @@ impl Engine {
             )),
             PublishOutcome::TooLarge => Err(Refusal::Kafka("the record is too large".to_owned())),
         };
-        if answer.is_ok() {
-            let event = self.state.accept(write.topic, write.wish);
+        if let Ok(at) = &answer
+            && let Some(event) = self.state.accept(write.topic, write.wish, at.offset)
+        {
             self.handle(event);
         }
-        let _ = write.reply.send(answer);
+        let _ = write.reply.send(answer.map(|_| ()));
+        for request in std::mem::take(&mut self.changes_waiting) {
+            self.answer(request);
+        }
     }
 
     /// Operators whose decision cannot be reported on any more are told so.

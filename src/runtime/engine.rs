@@ -13,15 +13,18 @@ use super::frozen::FrozenLog;
 use super::inbox::Answer;
 use super::input::{FetchFor, Fetched, Input};
 use super::names::Names;
+use super::outbox::Outbox;
 use super::outgoing;
 use crate::clock;
 use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
 use crate::core::offset_hash::ByOffset;
 use crate::core::types::{AckIx, Lane};
-use crate::core::view::OperatorReply;
-use crate::core::{CommitOrder, Coordinator, Effect, Event, MsgRef, Now, Publication, TopicIx};
-use crate::ports::{Checkpoint, Outgoing, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError};
+use crate::core::view::{Lookup, OperatorReply};
+use crate::core::{CommitOrder, Coordinator, Effect, Event, LogPosition, MsgRef, Now, TopicIx};
+use crate::ports::{
+    ApiRequest, Checkpoint, Outgoing, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError,
+};
 use crate::wire::{copy, digest};
 
 /// After a SIGTERM, reports of what is in flight are waited for that long.
@@ -34,12 +37,6 @@ const TICK_EVERY_MS: u64 = 50;
 /// So many answers are told at once, with one look at what follows from them: about a millisecond of work, for which the
 /// clock stands still.
 const ANSWERS_TOGETHER: usize = 64;
-/// What is wanted published is gathered for that long at most.
-const GATHER_MS: u64 = 50;
-/// What was not submitted that long after it was wanted is not submitted any more: we stood still, and the lease that it was
-/// wanted under may be over. A new owner of a partition waits for what its former one submitted as much longer.
-pub(super) const SUBMIT_WITHIN_MS: u64 = 1_000;
-
 /// What the engine has done: none of these may wait.
 pub trait Hands: Send {
     fn read_source(&mut self, topic: &str, partition: i32, from: i64);
@@ -97,33 +94,6 @@ pub(super) enum Submitted {
     State(super::state::StateWrite),
 }
 
-/// A record that is wanted published, and is not submitted yet.
-struct Outbound {
-    msg: MsgRef,
-    sequence: u64,
-    record: Outgoing,
-    /// What it is, for the log, and its attempt.
-    described: (&'static str, u32),
-    /// A copy that names earlier ones: it can do without.
-    has_deliveries: bool,
-    /// The dead-letter topic, if it goes there.
-    dead_letter: Option<String>,
-}
-
-/// What is wanted published, in order.
-#[derive(Default)]
-struct Outbox {
-    records: Vec<Outbound>,
-    /// When the first of them was wanted, monotonic ms.
-    since_ms: u64,
-}
-
-impl Outbox {
-    fn has_waited(&self, ms: u64, now_ms: u64) -> bool {
-        !self.records.is_empty() && now_ms > self.since_ms + ms
-    }
-}
-
 /// A user who waits for a payload, and what it must be: length and digest.
 pub(super) struct PayloadCall {
     pub reply: oneshot::Sender<Result<OwnedRecord, Refusal>>,
@@ -139,25 +109,27 @@ pub struct Engine {
     checkpoint_under_way: bool,
     next_checkpoint_ms: u64,
     pub(super) stats: Stats,
-    payloads: HashMap<MsgRef, OwnedRecord, ByOffset>,
+    pub(super) payloads: HashMap<MsgRef, OwnedRecord, ByOffset>,
     /// What is being fetched for the core, to verify it: length and digest.
     expected: HashMap<MsgRef, (u32, u64), ByOffset>,
     pub(super) submitted: HashMap<u64, Submitted, ByOffset>,
     /// Empty between two inputs, as is the next.
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     /// What the core is to be told of.
     answered: Vec<Event>,
     /// Where the last dead letter of a message went, for its settlement.
-    dead_letters: HashMap<MsgRef, String>,
+    pub(super) dead_letters: HashMap<MsgRef, String>,
     pub(super) next_token: u64,
     pub(super) operators: HashMap<u64, oneshot::Sender<OperatorReply>>,
     pub(super) payload_calls: HashMap<u64, PayloadCall>,
     pub(super) state: super::state::KnownState,
+    /// Changes of policies that are merged with one under way: once that is reported.
+    pub(super) changes_waiting: Vec<ApiRequest>,
     effects: Vec<Effect>,
     /// When the core was last told of anything.
-    handled_ms: u64,
+    pub(super) handled_ms: u64,
     /// Reports of what could not even be submitted.
-    refused: Vec<(u64, PublishOutcome)>,
+    pub(super) refused: Vec<(u64, PublishOutcome)>,
     refusals: Refusals,
     written: Written,
     frozen_log: FrozenLog,
@@ -243,6 +215,7 @@ impl Engine {
             operators: HashMap::new(),
             payload_calls: HashMap::new(),
             state: parts.state,
+            changes_waiting: Vec::new(),
             effects: Vec::new(),
             handled_ms: 0,
             refused: Vec::new(),
@@ -301,11 +274,9 @@ impl Engine {
                 self.hands.made_anew(&name, id);
                 self.handle(event);
             }
-            Input::State { key, value } => {
-                match self
-                    .state
-                    .hear(&self.names, key.as_deref(), value.as_deref())
-                {
+            Input::State { offset, key, value } => {
+                let (key, value) = (key.as_deref(), value.as_deref());
+                match self.state.hear(&self.names, offset, key, value) {
                     Ok(Some(event)) => self.handle(event),
                     Ok(None) => {}
                     Err(error) => {
@@ -327,9 +298,7 @@ impl Engine {
             self.answered.extend(event);
             if self.answered.len() == ANSWERS_TOGETHER {
                 self.tell_answers();
-                if self.outbox.has_waited(GATHER_MS, clock::now().mono_ms) {
-                    self.submit_outbox();
-                }
+                self.submit_outbox_if_full(clock::now());
             }
         }
         self.tell_answers();
@@ -441,83 +410,6 @@ impl Engine {
         }
     }
 
-    fn publish(&mut self, publish: crate::core::Publish) {
-        let msg = publish.msg;
-        let payload = self.payloads.remove(&msg);
-        let dead_letter = match &publish.what {
-            Publication::DeadLetter { topic, .. } => Some(topic.to_string()),
-            _ => None,
-        };
-        let at = match publish.what {
-            Publication::Verdict { .. } => self.dead_letters.remove(&msg),
-            _ => None,
-        };
-        let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());
-        let has_deliveries =
-            matches!(&publish.what, Publication::Copy(headers) if !headers.deliveries.is_empty());
-        if self.outbox.records.is_empty() {
-            self.outbox.since_ms = self.handled_ms;
-        }
-        self.outbox.records.push(Outbound {
-            msg,
-            sequence: publish.sequence,
-            record,
-            described: outgoing::described(&publish.what),
-            has_deliveries,
-            dead_letter,
-        });
-    }
-
-    /// Submits what one input wanted published, in one go: the producer makes few large requests of it then. No ACK was read
-    /// since.
-    fn submit_outbox(&mut self) {
-        if self
-            .outbox
-            .has_waited(SUBMIT_WITHIN_MS, clock::now().mono_ms)
-        {
-            tracing::warn!(
-                records = self.outbox.records.len(),
-                "this process stood still: what it was about to publish is looked at again"
-            );
-            self.drop_outbox();
-        }
-        let mut records = std::mem::take(&mut self.outbox.records);
-        for out in records.drain(..) {
-            let token = self.submit(&out.record);
-            let (what, attempt) = out.described;
-            tracing::debug!(
-                topic = self.names.topic(out.msg.topic),
-                partition = out.msg.partition,
-                offset = out.msg.origin,
-                sequence = out.sequence,
-                attempt,
-                "submitted: {what}"
-            );
-            self.await_report(token, out);
-        }
-        self.outbox.records = records;
-    }
-
-    /// What waits for the end of the input is not submitted: it never was, and that is its report.
-    fn drop_outbox(&mut self) {
-        for out in std::mem::take(&mut self.outbox.records) {
-            self.next_token += 1;
-            self.refused
-                .push((self.next_token, PublishOutcome::Dropped));
-            self.await_report(self.next_token, out);
-        }
-    }
-
-    fn await_report(&mut self, token: u64, out: Outbound) {
-        let what = Submitted::Message {
-            msg: out.msg,
-            sequence: out.sequence,
-            again_without_deliveries: out.has_deliveries.then(|| Box::new(out.record)),
-            dead_letter: out.dead_letter,
-        };
-        self.submitted.insert(token, what);
-    }
-
     /// Gives the token that its report comes with.
     pub(super) fn submit(&mut self, record: &Outgoing) -> u64 {
         self.next_token += 1;
@@ -546,6 +438,7 @@ impl Engine {
             } => {
                 if let (PublishOutcome::TooLarge, Some(mut record)) =
                     (&outcome, again_without_deliveries)
+                    && self.is_unsettled(msg)
                 {
                     record.headers = copy::without_deliveries(record.headers);
                     let what = Submitted::Message {
@@ -581,6 +474,15 @@ impl Engine {
                     outcome,
                 })
             }
+        }
+    }
+
+    /// Nothing was said meanwhile that settles it.
+    fn is_unsettled(&self, msg: MsgRef) -> bool {
+        let at = LogPosition::new(msg.partition, msg.origin);
+        match self.coordinator.lookup(msg.topic, at, clock::now()) {
+            Lookup::Found(found) => !found.message.state.is_settled(),
+            _ => false,
         }
     }
 

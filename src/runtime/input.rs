@@ -33,6 +33,7 @@ pub enum Input {
     },
     /// A record of the state topic that came while we run.
     State {
+        offset: i64,
         key: Option<Vec<u8>>,
         value: Option<Vec<u8>>,
     },

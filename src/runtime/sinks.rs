@@ -161,6 +161,7 @@ impl RecordSink for StateSink {
     fn record(&mut self, record: &RawRecord<'_>) {
         let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
         let _ = self.0.send(Input::State {
+            offset: record.offset,
             key: owned(record.key),
             value: owned(record.value),
         });

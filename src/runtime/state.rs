@@ -34,6 +34,15 @@ pub struct KnownState {
     overrides: BTreeMap<TopicIx, PolicyPatch>,
     paused: BTreeMap<TopicIx, bool>,
     births: BTreeMap<String, Birth>,
+    /// Where on the state topic stands what holds, of what came while we run.
+    newest: BTreeMap<(TopicIx, Kind), i64>,
+}
+
+/// What a change is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Policy,
+    Pause,
 }
 
 impl KnownState {
@@ -84,31 +93,36 @@ impl KnownState {
         Ok(())
     }
 
-    /// A record that came while we run: what the core is to be told of it. What is in force already is not told again.
+    /// A record that came while we run, and stands at `offset`: what the core is to be told of it. What is in force already is
+    /// not told again. Our own come once more here, before or after their reports; whichever is first counts.
     ///
     /// # Errors
     /// A record that cannot be read.
     pub fn hear(
         &mut self,
         names: &Names,
+        offset: i64,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<Option<Event>, StateError> {
-        let (topic, apply_pending) = match StateRecord::decode(key, value) {
+        let (topic, kind, apply_pending) = match StateRecord::decode(key, value) {
             Ok(StateRecord::Policy { topic, policy }) => {
-                (topic, policy.is_some_and(|p| p.apply_pending))
+                (topic, Kind::Policy, policy.is_some_and(|p| p.apply_pending))
             }
-            Ok(StateRecord::Pause { topic, .. }) => (topic, false),
-            _ => (String::new(), false),
+            Ok(StateRecord::Pause { topic, .. }) => (topic, Kind::Pause, false),
+            _ => (String::new(), Kind::Pause, false),
         };
         let Some(topic) = names.topic_ix(&topic) else {
             return self.apply(names, key, value).map(|()| None);
         };
+        if !self.is_news(topic, kind, offset) {
+            return Ok(None);
+        }
         let paused = |state: &Self| state.paused.get(&topic).copied().unwrap_or(false);
         let before = (self.overrides(topic), paused(self));
         self.apply(names, key, value)?;
         let after = (self.overrides(topic), paused(self));
-        Ok(if after.0 != before.0 {
+        Ok(if after.0 != before.0 || apply_pending {
             Some(Event::PolicyChanged {
                 topic,
                 overrides: after.0,
@@ -156,9 +170,25 @@ impl KnownState {
         policies.chain(pauses).collect()
     }
 
-    /// It is durable: it holds.
-    pub(super) fn accept(&mut self, topic: TopicIx, wish: Wish) -> Event {
-        match wish {
+    /// Whether nothing later is known: of a reader and a report, either may be first, and another instance's change may stand
+    /// behind ours.
+    fn is_news(&mut self, topic: TopicIx, kind: Kind, offset: i64) -> bool {
+        let newest = self.newest.entry((topic, kind)).or_insert(-1);
+        let is_news = offset > *newest;
+        *newest = offset.max(*newest);
+        is_news
+    }
+
+    /// It is durable, at `offset`: it holds, unless it was heard by now, or something later. What the core is to be told.
+    pub(super) fn accept(&mut self, topic: TopicIx, wish: Wish, offset: i64) -> Option<Event> {
+        let kind = match wish {
+            Wish::Policy(..) => Kind::Policy,
+            Wish::Pause(_) => Kind::Pause,
+        };
+        if !self.is_news(topic, kind, offset) {
+            return None;
+        }
+        Some(match wish {
             Wish::Policy(overrides, apply_pending) => {
                 self.overrides.insert(topic, overrides.clone());
                 Event::PolicyChanged {
@@ -171,7 +201,7 @@ impl KnownState {
                 self.paused.insert(topic, paused);
                 Event::Paused { topic, paused }
             }
-        }
+        })
     }
 
     /// The record that makes a wish durable.
@@ -180,7 +210,7 @@ impl KnownState {
         let record = match wish {
             Wish::Policy(overrides, apply_pending) => StateRecord::Policy {
                 topic,
-                policy: (!overrides.is_empty()).then(|| PolicyOverrides {
+                policy: (!overrides.is_empty() || *apply_pending).then(|| PolicyOverrides {
                     overrides: patch_to_json(overrides),
                     apply_pending: *apply_pending,
                     actor: None,

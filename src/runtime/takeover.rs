@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::engine::SUBMIT_WITHIN_MS;
 use super::hands::TopicIds;
 use super::names::Names;
+use super::outbox::SUBMIT_WITHIN_MS;
 use super::state::KnownState;
 use crate::clock;
 use crate::core::event::{Assignment, Recreated};

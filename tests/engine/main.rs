@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod changes;
+
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use ackwarden::wire::digest;
 use tokio::sync::oneshot;
 
 const T: TopicIx = TopicIx(0);
+const STATE_TOPIC: &str = "ackwarden-state";
 
 /// One source partition and one ACK partition, both empty but for what the test says.
 struct Pretending {
@@ -30,9 +33,12 @@ struct Pretending {
     log: Vec<&'static str>,
     /// All that was to be published, and was refused.
     published: Published,
+    /// Tokens of the records for the state topic: the test reports them.
+    changes: Changes,
 }
 
 type Published = Arc<Mutex<Vec<Outgoing>>>;
+type Changes = Arc<Mutex<Vec<u64>>>;
 
 impl Pretending {
     fn say(&self, event: Event) {
@@ -90,11 +96,15 @@ impl Hands for Pretending {
         let result = Fetched::Record(Box::new(record));
         self.inbox.put([Answer::Fetched { purpose, result }]);
     }
-    fn publish(&mut self, _token: u64, record: &Outgoing) -> Result<(), PublishOutcome> {
+    fn publish(&mut self, token: u64, record: &Outgoing) -> Result<(), PublishOutcome> {
         self.published
             .lock()
             .expect("the test")
             .push(record.clone());
+        if record.topic == STATE_TOPIC {
+            self.changes.lock().expect("the test").push(token);
+            return Ok(());
+        }
         Err(PublishOutcome::Refused("pretending".into()))
     }
     fn commit(&mut self, orders: Vec<CommitOrder>) {
@@ -118,6 +128,7 @@ struct Running {
     inputs: SyncSender<Input>,
     thread: std::thread::JoinHandle<()>,
     published: Published,
+    changes: Changes,
 }
 
 impl Running {
@@ -127,7 +138,7 @@ impl Running {
 
     fn start_on(store: Box<dyn Store>, timeout: &str, log: Vec<&'static str>) -> Self {
         let text = format!(
-            "[kafka]\nbrokers = \"nowhere:1\"\n[store]\ncheckpoint_interval = \"100ms\"\n\
+            "[kafka]\nbrokers = \"nowhere:1\"\nstate_topic = {STATE_TOPIC:?}\n[store]\ncheckpoint_interval = \"100ms\"\n\
              [topics.orders]\ntimeout = {timeout:?}\nretry_rate = 0\n"
         );
         let loaded = load_text("test", &text, std::iter::empty(), &Overrides::default());
@@ -141,6 +152,7 @@ impl Running {
         let checkpoints =
             Checkpoints::spawn(store, reopen, inputs.clone()).expect("a thread for checkpoints");
         let published = Published::default();
+        let changes = Changes::default();
         let engine = Engine::new(EngineParts {
             coordinator: Coordinator::new(names.topic_settings(), names.core_limits(), 1),
             names,
@@ -148,6 +160,7 @@ impl Running {
                 inbox: Inbox::new(inputs.clone()),
                 log,
                 published: Arc::clone(&published),
+                changes: Arc::clone(&changes),
             }),
             checkpoints: Some(checkpoints),
             store_size_bytes: 0,
@@ -158,6 +171,7 @@ impl Running {
             inputs,
             thread,
             published,
+            changes,
         };
         running.send(Event::Assigned(vec![Assignment {
             topic: T,

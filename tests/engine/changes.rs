@@ -1,0 +1,158 @@
+//! What users change while it runs: a record on the state topic each, which the engine hears again from its reader.
+
+use ackwarden::core::event::PublishOutcome;
+use ackwarden::core::view::{FrozenWhy, TopicView};
+use ackwarden::core::{LogPosition, PolicyPatch};
+use ackwarden::ports::{ApiRequest, Outgoing, Refusal};
+use ackwarden::runtime::{Answer, Inbox, Input};
+use ackwarden::store::MemoryStore;
+use tokio::sync::oneshot;
+
+use crate::{Running, STATE_TOPIC, T};
+
+type Reply = oneshot::Receiver<Result<(), Refusal>>;
+
+impl Running {
+    fn ask(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> ApiRequest,
+    ) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let ask = Input::Api(request(reply));
+        self.inputs.send(ask).expect("the engine runs");
+        answer
+    }
+
+    fn patch(&self, patch: PolicyPatch) -> Reply {
+        self.ask(|reply| ApiRequest::PatchPolicy {
+            topic: T,
+            patch,
+            apply_pending: false,
+            reply,
+        })
+    }
+
+    fn pause(&self, paused: bool) -> Reply {
+        self.ask(|reply| ApiRequest::Pause {
+            topic: T,
+            paused,
+            reply,
+        })
+    }
+
+    /// The record of that number is durable at that offset of the state topic.
+    fn is_durable(&self, number: usize, offset: i64) {
+        let token = self.changes.lock().expect("the test")[number];
+        let outcome = PublishOutcome::Durable(LogPosition::new(0, offset));
+        Inbox::new(self.inputs.clone()).put([Answer::Reported { token, outcome }]);
+    }
+
+    /// The reader of the state topic reads it.
+    fn is_read(&self, record: &Outgoing, offset: i64) {
+        let input = Input::State {
+            offset,
+            key: record.key.clone(),
+            value: record.value.clone(),
+        };
+        self.inputs.send(input).expect("the engine runs");
+    }
+
+    fn change(&self, number: usize) -> Outgoing {
+        let published = self.published.lock().expect("the test");
+        let mut changes = published.iter().filter(|r| r.topic == STATE_TOPIC);
+        changes.nth(number).expect("a record").clone()
+    }
+
+    fn view(&self) -> TopicView {
+        let (reply, answer) = oneshot::channel();
+        let ask = Input::Api(ApiRequest::Topics { reply });
+        self.inputs.send(ask).expect("the engine runs");
+        answer.blocking_recv().expect("an answer").remove(0)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.view()
+            .frozen
+            .iter()
+            .any(|f| f.why == FrozenWhy::Paused)
+    }
+}
+
+#[test]
+fn what_stands_later_on_the_state_topic_holds_whatever_is_heard_first() {
+    let running = Running::start(Box::new(MemoryStore::new()));
+    let pause = running.pause(true);
+    running.view();
+    let paused = running.change(0);
+    // Another instance resumes it right behind; both are read before the report of ours.
+    let resumed = Outgoing {
+        value: None,
+        ..paused.clone()
+    };
+    running.is_read(&paused, 10);
+    assert!(running.is_paused());
+    running.is_read(&resumed, 11);
+    assert!(!running.is_paused());
+    running.is_durable(0, 10);
+    assert_eq!(pause.blocking_recv(), Ok(Ok(())));
+    assert!(!running.is_paused());
+    // And the other way round: ours is behind, and reported before the other one is read.
+    let pause = running.pause(true);
+    running.view();
+    running.is_durable(1, 13);
+    assert_eq!(pause.blocking_recv(), Ok(Ok(())));
+    running.is_read(&resumed, 12);
+    assert!(running.is_paused());
+    running.is_read(&paused, 13);
+    assert!(running.is_paused());
+    running.stop();
+}
+
+#[test]
+fn of_two_changes_of_a_policy_under_way_the_second_is_laid_over_the_first() {
+    let running = Running::start(Box::new(MemoryStore::new()));
+    let first = running.patch(PolicyPatch {
+        timeout_ms: Some(7_000),
+        ..PolicyPatch::default()
+    });
+    let second = running.patch(PolicyPatch {
+        max_attempts: Some(9),
+        ..PolicyPatch::default()
+    });
+    running.view();
+    running.is_durable(0, 1);
+    assert_eq!(first.blocking_recv(), Ok(Ok(())));
+    running.view();
+    running.is_durable(1, 2);
+    assert_eq!(second.blocking_recv(), Ok(Ok(())));
+    let policy = running.view().policy;
+    assert_eq!((policy.timeout_ms, policy.max_attempts), (7_000, 9));
+    let value = running.change(1).value.expect("overrides");
+    let value = String::from_utf8(value).expect("json");
+    assert!(value.contains("7s") && value.contains('9'), "{value}");
+    running.stop();
+}
+
+#[test]
+fn a_change_that_failed_is_not_in_the_one_behind_it() {
+    let running = Running::start(Box::new(MemoryStore::new()));
+    let first = running.patch(PolicyPatch {
+        timeout_ms: Some(7_000),
+        ..PolicyPatch::default()
+    });
+    let second = running.patch(PolicyPatch {
+        max_attempts: Some(9),
+        ..PolicyPatch::default()
+    });
+    running.view();
+    let token = running.changes.lock().expect("the test")[0];
+    let outcome = PublishOutcome::Refused("no".into());
+    Inbox::new(running.inputs.clone()).put([Answer::Reported { token, outcome }]);
+    assert!(matches!(first.blocking_recv(), Ok(Err(Refusal::Kafka(_)))));
+    running.view();
+    running.is_durable(1, 2);
+    assert_eq!(second.blocking_recv(), Ok(Ok(())));
+    let policy = running.view().policy;
+    assert_eq!((policy.timeout_ms, policy.max_attempts), (600_000, 9));
+    running.stop();
+}
