@@ -346,12 +346,13 @@ impl Detail {
 pub(super) const DELIVERIES_KEPT: usize = 16;
 
 /// How strong a verdict is among those not acted upon yet: ack > reject > nack > extend. An operator's ranks with the
-/// verdict it is like; the later of two equals stands for a retry or extension, the first for the rest.
+/// verdict it is like, and stands where they are equal, whichever is read first; its retry ranks with a reject, so that it
+/// overrules one. Of two operators' or two extensions the later stands, of other equals the first.
 pub(super) const fn strength(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Extend | Verdict::OperatorExtend => 1,
-        Verdict::Nack | Verdict::OperatorNack | Verdict::OperatorRetry => 2,
-        Verdict::Reject | Verdict::OperatorDeadLetter => 3,
+        Verdict::Nack | Verdict::OperatorNack => 2,
+        Verdict::Reject | Verdict::OperatorDeadLetter | Verdict::OperatorRetry => 3,
         Verdict::Ack | Verdict::OperatorAck => 4,
         Verdict::PayloadLost | Verdict::DeadLettered => 5,
     }

@@ -33,6 +33,8 @@ pub(super) const AMBIGUOUS_KEPT_MS: i64 = 600_000;
 /// A fetch or publication that was refused is tried again after this, doubled up to the cap.
 pub(super) const REFUSED_AGAIN_MS: i64 = 1_000;
 const REFUSED_AGAIN_MS_MAX: i64 = 30_000;
+/// Operators' retries do not wait for their turn, and others wait for it the longer, but no longer than that.
+const DEBT_SECONDS: f64 = 1.0;
 /// Why a message is parked that cannot be copied byte for byte.
 pub(super) const UNFAITHFUL: &str = "has a header that cannot be published again as it is";
 
@@ -43,6 +45,7 @@ impl Topic {
             return;
         }
         self.refill(cx);
+        (self.in_flight, self.in_flight_bytes) = self.under_way();
         // Who was cut short had its turn: the next time, the one behind it is first, and none keeps others waiting.
         let had_turn = self.had_turn.take();
         let first = self.partition_in_turn(had_turn);
@@ -60,6 +63,13 @@ impl Topic {
         }
     }
 
+    /// Payloads being fetched and records submitted, and their bytes.
+    pub(super) fn under_way(&self) -> (usize, u64) {
+        let submitted = (self.publishing.len(), self.publishing_bytes);
+        let fetching = self.partitions.values().map(|p| p.fetching);
+        fetching.fold(submitted, |(count, bytes), p| (count + p.0, bytes + p.1))
+    }
+
     /// The first behind that one; behind the last, the first of all.
     fn partition_in_turn(&self, behind: Option<i32>) -> Option<i32> {
         let next = self.partition_behind(behind);
@@ -71,7 +81,8 @@ impl Topic {
         let elapsed_ms = cx.now.mono_ms.saturating_sub(self.tokens_at) as f64;
         self.tokens_at = cx.now.mono_ms;
         // A tenth of a second's worth may be saved up, at least one.
-        self.tokens = (self.tokens + rate * elapsed_ms / 1_000.0).min((rate / 10.0).max(1.0));
+        self.tokens = (self.tokens + rate * elapsed_ms / 1_000.0)
+            .clamp(-rate * DEBT_SECONDS, (rate / 10.0).max(1.0));
     }
 
     /// If the rate or a bound cut it short: how many it had begun by then.
@@ -170,6 +181,7 @@ impl Topic {
                 if self.tokens < 1.0 && !urgent {
                     return false;
                 }
+                // Given back if nothing comes of it.
                 self.tokens -= 1.0;
             }
             _ => {}
@@ -204,6 +216,7 @@ impl Topic {
             p.update(origin, |d| {
                 d.phase = Phase::Parked;
                 d.deadline = None;
+                d.refusals = 0;
                 d.reason.get_or_insert_with(|| why.into());
             });
         }
@@ -235,20 +248,11 @@ impl Topic {
         }
     }
 
-    /// What `begin` took from the bounds is given back.
-    pub fn release(&mut self, number: i32, origin: i64, cx: &mut Cx<'_>, discard: bool) {
-        let len = self
-            .partitions
-            .get(&number)
-            .and_then(|p| p.details.get(&origin))
-            .map_or(0, |d| d.len);
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
-        if discard {
-            cx.effects.push(Effect::DiscardPayload {
-                msg: self.msg(number, origin),
-            });
-        }
+    /// Its payload is not wanted any more.
+    pub fn discard(&self, number: i32, origin: i64, cx: &mut Cx<'_>) {
+        cx.effects.push(Effect::DiscardPayload {
+            msg: self.msg(number, origin),
+        });
     }
 
     pub fn on_fetched(&mut self, msg: MsgRef, outcome: FetchOutcome, cx: &mut Cx<'_>) {
@@ -279,6 +283,9 @@ impl Topic {
             .partitions
             .get(&number)
             .and_then(|p| p.details.get(&origin));
+        if matches!(fate, Fate::Retry(_)) && self.policy.retry_rate != 0 {
+            self.tokens += 1.0;
+        }
         let changed =
             detail.is_none_or(|d| d.fate(max_attempts) != fate) && Guard::FateAtLast.holds();
         match outcome {
@@ -289,19 +296,23 @@ impl Topic {
                     || self.stands_still(number)
                     || !self.may_publish(number, cx) =>
             {
-                self.release(number, origin, cx, true);
+                self.discard(number, origin, cx);
                 self.wait_again(number, origin, 0, cx);
             }
             FetchOutcome::Found { .. } if self.may_be_acked_unseen(number, origin, cx.mono) => {
-                self.release(number, origin, cx, true);
+                self.discard(number, origin, cx);
                 self.wait_again(number, origin, UNSEEN_AGAIN_MS, cx);
             }
             FetchOutcome::Found { .. } => match fate {
-                Fate::Retry(cause) => self.publish_copy(number, origin, cause, cx),
+                Fate::Retry(cause) => {
+                    if self.policy.retry_rate != 0 {
+                        self.tokens -= 1.0;
+                    }
+                    self.publish_copy(number, origin, cause, cx);
+                }
                 Fate::Dead(cause) => self.publish_dead(number, origin, cause, cx),
             },
             FetchOutcome::Gone(why) => {
-                self.release(number, origin, cx, false);
                 if let Some(p) = self.partitions.get_mut(&number) {
                     p.update(origin, |d| {
                         d.doomed = Some(DeadLetterCause::PayloadLost);
@@ -310,10 +321,7 @@ impl Topic {
                 }
                 self.wait_again(number, origin, 0, cx);
             }
-            FetchOutcome::Failed(_) => {
-                self.release(number, origin, cx, false);
-                self.back_off(number, origin, cx);
-            }
+            FetchOutcome::Failed(_) => self.back_off(number, origin, cx),
         }
     }
 
@@ -395,6 +403,7 @@ impl Topic {
         });
         if let Some(headers) = headers {
             let len = p.details[&origin].len;
+            self.publishing_bytes += u64::from(len);
             self.publishing.insert(
                 sequence,
                 Submitted {
@@ -416,13 +425,12 @@ impl Topic {
         let is_lost = cause == DeadLetterCause::PayloadLost;
         if topic.is_none() && !is_lost && Guard::NowhereToDie.holds() {
             // An operator took it away while the payload was fetched.
-            self.release(number, origin, cx, true);
+            self.discard(number, origin, cx);
             self.park(number, origin, no_dead_letter_topic(cause));
             return;
         }
         let Some(topic) = topic.filter(|_| Guard::DeadLetterFirst.holds()) else {
             // Lost, and nowhere to tell it but the settlement.
-            self.release(number, origin, cx, false);
             if let Some(p) = self.partitions.get_mut(&number) {
                 p.update(origin, |d| d.phase = Phase::SettlementDue(cause));
             }
@@ -469,6 +477,7 @@ impl Topic {
         });
         if let Some(what) = what {
             let len = p.details[&origin].len;
+            self.publishing_bytes += u64::from(len);
             self.publishing.insert(
                 sequence,
                 Submitted {
@@ -541,6 +550,9 @@ const fn no_dead_letter_topic(cause: DeadLetterCause) -> &'static str {
         DeadLetterCause::Rejected => "rejected, and there is no dead-letter topic",
         DeadLetterCause::TooLarge => {
             "too large to be sent again, and there is no dead-letter topic"
+        }
+        DeadLetterCause::Operator => {
+            "to be dead-lettered by an operator's decision, and there is no dead-letter topic"
         }
         _ => "exhausted, and there is no dead-letter topic",
     }

@@ -143,8 +143,7 @@ impl Coordinator {
         }
         // Reports of what was submitted for old messages say nothing of new ones at their positions.
         topic.publishing.clear();
-        topic.in_flight = 0;
-        topic.in_flight_bytes = 0;
+        topic.publishing_bytes = 0;
         topic.settled.forget_all();
         topic.forget_fences();
         let frozen = recreated_frozen(&topic.settings.name, FrozenWhy::SourceLost, now);

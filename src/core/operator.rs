@@ -1,9 +1,10 @@
 //! What operators want of a message: each decision is a record on the ACK topic, and holds when it is read back.
 
 use super::coordinator::Coordinator;
-use super::detail::{Fate, Phase};
-use super::effect::{Effect, Publication, Publish};
+use super::detail::{Fate, Phase, strength};
+use super::effect::{DeadLetterCause, Effect, Publication, Publish};
 use super::firing::UNFAITHFUL;
+use super::record::Verdict;
 use super::topic::Topic;
 use super::types::{LogPosition, MsgRef, RequestId, TopicIx};
 use super::view::{Lookup, OperatorAction, OperatorReply, State};
@@ -114,39 +115,72 @@ impl Coordinator {
             (OperatorAction::Extend { .. }, State::Parked) => {
                 refuse("a parked message waits for nothing")
             }
-            _ => match topic.too_late(msg, action) {
-                Some(why) => refuse(why),
-                None => Ok((msg, newest, attempt)),
+            _ => match topic.verdict_on(msg, action) {
+                Use::Acts => Ok((msg, newest, attempt)),
+                Use::Holds(state) => Err(OperatorReply::AlreadyHolds(state)),
+                Use::None(why) => refuse(why),
             },
         }
     }
 }
 
+/// What a decision about an unsettled message would do.
+enum Use {
+    Acts,
+    Holds(State),
+    /// Nothing any more, and why.
+    None(&'static str),
+}
+
 impl Topic {
-    /// Why a decision about an unsettled message would change nothing any more, if so.
-    fn too_late(&self, msg: MsgRef, action: OperatorAction) -> Option<&'static str> {
-        let partition = self.partitions.get(&msg.partition)?;
-        let detail = partition.details.get(&msg.origin)?;
+    fn verdict_on(&self, msg: MsgRef, action: OperatorAction) -> Use {
+        let partition = self.partitions.get(&msg.partition);
+        let Some(detail) = partition.and_then(|p| p.details.get(&msg.origin)) else {
+            return Use::Acts;
+        };
+        let pending = detail.pending.as_ref().map(|p| p.verdict);
+        let again = action == OperatorAction::DeadLetter;
         match detail.phase {
-            Phase::SettlementDue(_) | Phase::Settling { .. } => {
-                return Some("its dead letter is written");
+            Phase::SettlementDue(_) | Phase::Settling { .. } if again => {
+                return Use::Holds(State::Dead);
             }
-            // An ACK settles it, if the dead letter should not come through.
-            _ if action == OperatorAction::Ack => return None,
+            Phase::SettlementDue(_) | Phase::Settling { .. } => {
+                return Use::None("its dead letter is written");
+            }
+            // It settles it, if the dead letter should not come through.
+            _ if action == OperatorAction::Ack => return Use::Acts,
             Phase::Publishing {
                 fate: Fate::Dead(_),
                 ..
-            } => return Some("its dead letter is on its way"),
+            } if again && pending == Some(Verdict::OperatorDeadLetter) => {
+                return Use::Holds(detail.state());
+            }
+            Phase::Publishing {
+                fate: Fate::Dead(_),
+                ..
+            } => return Use::None("its dead letter is on its way"),
             _ => {}
         }
-        let extends = matches!(action, OperatorAction::Extend { .. });
-        if detail.unfaithful && !extends {
-            return Some(UNFAITHFUL);
+        let parked = detail.phase == Phase::Parked;
+        let exhausted = Fate::Dead(DeadLetterCause::AttemptsExhausted);
+        let is_exhausted = || detail.fate(self.policy.max_attempts) == exhausted;
+        if detail.unfaithful && !matches!(action, OperatorAction::Extend { .. }) {
+            return Use::None(UNFAITHFUL);
         }
         if detail.is_decided() {
-            return Some("its next delivery is on its way: decide about that once it is there");
+            return Use::None(
+                "its next delivery is on its way: decide about that once it is there",
+            );
         }
-        let parked = detail.phase == Phase::Parked;
-        (detail.doomed.is_some() && !parked).then_some("it is on its way to the dead letters")
+        if parked && matches!(action, OperatorAction::Nack { .. }) && is_exhausted() {
+            return Use::None("it has no attempt left for a nack: a retry makes one more");
+        }
+        if detail.doomed.is_some() && !parked {
+            return Use::None("it is on its way to the dead letters");
+        }
+        if pending.is_some_and(|p| strength(p) > strength(action.verdict())) {
+            return Use::None("what was said of it before is stronger, and is acted upon first");
+        }
+        Use::Acts
     }
 }

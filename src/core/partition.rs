@@ -61,6 +61,8 @@ pub(super) struct Partition {
     pub due: BTreeSet<(i64, i64)>,
     /// Those of them that wait for no turn under `retry_rate`.
     pub urgent: BTreeSet<(i64, i64)>,
+    /// Payloads being fetched, and their bytes.
+    pub fetching: (usize, u64),
     /// First deliveries come due in order.
     pub spans: VecDeque<Span>,
     pub early: EarlyByOffset,
@@ -110,6 +112,7 @@ impl Partition {
             by_offset: HashMap::default(),
             due: BTreeSet::new(),
             urgent: BTreeSet::new(),
+            fetching: (0, 0),
             spans: VecDeque::from([Span {
                 from: i64::MIN,
                 timeout_ms,
@@ -342,6 +345,14 @@ impl Partition {
                 }
             }
         }
+        if let Some(len) = of.fetching {
+            let (count, bytes) = &mut self.fetching;
+            if add {
+                (*count, *bytes) = (*count + 1, *bytes + u64::from(len));
+            } else {
+                (*count, *bytes) = (*count - 1, *bytes - u64::from(len));
+            }
+        }
         for at in of.evidence.into_iter().flatten() {
             match (of.is_settled, add) {
                 (false, true) => self.pins.add_verdict(at, origin),
@@ -404,6 +415,8 @@ struct Account {
     anchor: i64,
     deadline: Option<i64>,
     is_urgent: bool,
+    /// If its payload is being fetched: its length.
+    fetching: Option<u32>,
     /// Of its pending verdict, and of the ACK beside its dead letter.
     evidence: [Option<LogPosition>; 2],
 }
@@ -416,6 +429,7 @@ impl Account {
             anchor: detail.anchor,
             deadline: detail.deadline,
             is_urgent: detail.is_urgent(),
+            fetching: matches!(detail.phase, Phase::Fetching(_)).then_some(detail.len),
             evidence: [
                 detail.pending.as_ref().map(|p| p.at),
                 detail.ack_beside_death,

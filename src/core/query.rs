@@ -209,7 +209,7 @@ impl Topic {
     }
 
     /// It stands until the message is settled, is published after all, or goes to another instance.
-    fn is_refused(&self, refused: &Refused) -> bool {
+    pub(super) fn is_refused(&self, refused: &Refused) -> bool {
         let partition = self.partitions.get(&refused.msg.partition);
         let detail = partition.and_then(|p| p.details.get(&refused.msg.origin));
         detail.is_some_and(|d| !d.is_settled() && d.refusals > 0)

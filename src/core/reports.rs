@@ -58,8 +58,7 @@ impl Topic {
         }
         let submitted = self.publishing.remove(&sequence);
         if let Some(Submitted { len, .. }) = submitted {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(len));
+            self.publishing_bytes -= u64::from(len);
         }
         let sent = submitted.and_then(|s| s.copy);
         let (number, origin) = (msg.partition, msg.origin);
@@ -181,7 +180,7 @@ impl Topic {
                                itself"
                             .into(),
                     };
-                    let before = self.refused_copy.take();
+                    let before = self.refused_copy.take().filter(|r| self.is_refused(r));
                     self.refused_copy =
                         Some(Refused::again(before, self.msg(number, origin), frozen));
                     self.back_off(number, origin, cx);
@@ -293,7 +292,10 @@ impl Topic {
                     )
                     .into(),
                 };
-                let before = self.refused_dead_letter.take();
+                let before = self
+                    .refused_dead_letter
+                    .take()
+                    .filter(|r| self.is_refused(r));
                 self.refused_dead_letter =
                     Some(Refused::again(before, self.msg(number, origin), frozen));
                 self.back_off(number, origin, cx);

@@ -93,11 +93,12 @@ pub(super) struct Topic {
     pub tokens_at: u64,
     /// If the rate or a bound cut a partition short: the next time, the one behind this is the first to fire.
     pub had_turn: Option<i32>,
-    /// Payloads being fetched or published, and their bytes.
+    /// Payloads being fetched or published, and their bytes: counted anew before anything fires.
     pub in_flight: usize,
     pub in_flight_bytes: u64,
     /// Copies and dead letters submitted and not reported, by sequence.
     pub publishing: HashMap<u64, Submitted, ByOffset>,
+    pub publishing_bytes: u64,
     pub retries_by_second: VecDeque<(u64, u64)>,
     /// Operators' decisions submitted, by sequence.
     pub decisions: HashMap<u64, (RequestId, MsgRef)>,
@@ -147,6 +148,7 @@ impl Topic {
             in_flight: 0,
             in_flight_bytes: 0,
             publishing: HashMap::default(),
+            publishing_bytes: 0,
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
             acks_again: false,
@@ -527,6 +529,11 @@ impl Topic {
             return;
         };
         let wall_ms = cx.now.wall_ms;
+        // One whose report was unclear, and that was about to be sent again.
+        let fetching = p
+            .details
+            .get(&origin)
+            .is_some_and(|d| matches!(d.phase, Phase::Fetching(_)));
         let counts = p.update(origin, |d| {
             d.add_delivery(Delivery {
                 attempt: mark.attempt,
@@ -541,6 +548,9 @@ impl Topic {
             !d.is_settled() && mark.attempt > d.attempt
         });
         if counts == Some(true) {
+            if fetching {
+                self.discard(partition, origin, cx);
+            }
             self.attempt_counts(partition, origin, mark.attempt, mark.cause, cx);
         }
         self.drop_if_over(partition, origin);
@@ -657,7 +667,7 @@ impl Topic {
             }
         });
         if fetching {
-            self.release(partition, origin, cx, true);
+            self.discard(partition, origin, cx);
         }
         if let Some(id) = &id {
             let hash = self.labels.hash(id);
@@ -723,8 +733,6 @@ impl Topic {
         p.each_label(|id, at| labels.remove(labels.hash(id), at));
         for d in p.details.values() {
             if matches!(d.phase, Phase::Fetching(_)) {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                self.in_flight_bytes = self.in_flight_bytes.saturating_sub(u64::from(d.len));
                 effects.push(Effect::DiscardPayload {
                     msg: self.msg(number, d.origin),
                 });

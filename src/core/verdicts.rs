@@ -571,7 +571,7 @@ impl Topic {
             });
         });
         if fetching {
-            self.release(partition, origin, cx, true);
+            self.discard(partition, origin, cx);
         }
         VerdictResult::Matched
     }

@@ -185,7 +185,8 @@ impl KnownState {
             Wish::Policy(..) => Kind::Policy,
             Wish::Pause(_) => Kind::Pause,
         };
-        if !self.is_news(topic, kind, offset) {
+        // Where Kafka does not say where it stands, it counts until it is read.
+        if offset >= 0 && !self.is_news(topic, kind, offset) {
             return None;
         }
         Some(match wish {

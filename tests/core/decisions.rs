@@ -97,9 +97,11 @@ fn a_decision_that_would_change_nothing_is_refused_and_not_written() {
     d.report(PublishOutcome::Durable(ackwarden::core::LogPosition::new(
         0, 0,
     )));
-    for action in [RETRY, DEAD_LETTER, OperatorAction::Ack] {
+    for action in [RETRY, OperatorAction::Ack] {
         assert_eq!(refused(d.operator(m, action)), "its dead letter is written");
     }
+    let there = OperatorReply::AlreadyHolds(State::Dead);
+    assert_eq!(d.operator(m, DEAD_LETTER), Some(there));
 }
 
 #[test]
@@ -139,4 +141,70 @@ fn a_refused_retry_is_shown_until_its_message_needs_none() {
     assert_eq!(frozen(&d), [FrozenWhy::RetryTopic]);
     d.ack(m);
     assert_eq!(frozen(&d), []);
+}
+
+#[test]
+fn an_operators_retry_overrules_a_reject_whichever_is_read_first() {
+    for first in [Verdict::Reject, Verdict::OperatorRetry] {
+        let mut d = Driver::start(Policy {
+            dead_letter: None,
+            max_attempts: 1,
+            ..policy()
+        });
+        let m = d.message(None, 7);
+        if first == Verdict::Reject {
+            d.say(at(m), Verdict::Reject, None);
+            d.pass(50);
+            // Parked, and not for what it says below.
+            let shown = d.found(m).message;
+            assert_eq!(shown.state, State::Parked);
+            let why = "rejected, and there is no dead-letter topic";
+            assert_eq!(shown.reason.as_deref(), Some(why));
+            // It would wait for nothing, as it has no attempt left.
+            let nack = OperatorAction::Nack { delay_ms: None };
+            assert!(refused(d.operator(m, nack)).starts_with("what was said of it"));
+            assert_eq!(d.operator(m, RETRY), None);
+            d.published.pop();
+        }
+        // As a replay finds them: nothing is acted upon in between.
+        let pause = |paused| Event::Paused { topic: T, paused };
+        d.handle(pause(true));
+        let second = match first {
+            Verdict::Reject => Verdict::OperatorRetry,
+            _ => Verdict::Reject,
+        };
+        d.say(at(m), first, Some(1));
+        d.say(at(m), second, Some(1));
+        d.handle(pause(false));
+        d.pass(50);
+        let sent: Vec<_> = d.published.iter().map(|p| &p.what).collect();
+        assert!(matches!(sent[..], [Publication::Copy(_)]), "{sent:?}");
+    }
+}
+
+#[test]
+fn what_is_read_back_while_it_is_fetched_to_be_sent_again_takes_no_room_for_ever() {
+    let mut d = Driver::start(policy());
+    // Two of them would fill what may be under way at once.
+    d.len = 40 << 20;
+    for _ in 0..2 {
+        let m = d.message(None, 7);
+        d.pass(1_100);
+        let publish = d.published.remove(0);
+        d.handle(Event::Published {
+            msg: publish.msg,
+            sequence: publish.sequence,
+            outcome: PublishOutcome::Ambiguous("timed out".into()),
+        });
+        d.holds_fetches = true;
+        d.pass(1_050);
+        d.read_back(&publish);
+        assert_eq!(d.found(m).message.attempt, 2);
+        d.fetch_held();
+        d.ack(m);
+    }
+    assert!(d.published.is_empty());
+    d.message(None, 7);
+    d.pass(1_100);
+    assert_eq!(d.published.len(), 1);
 }

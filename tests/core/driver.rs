@@ -35,6 +35,8 @@ pub struct Driver {
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     /// By how much the wall clock was set.
     pub wall_set_ms: i64,
+    /// Of each record, bytes.
+    pub len: u32,
 }
 
 pub fn policy() -> Policy {
@@ -84,6 +86,7 @@ impl Driver {
             replies: Vec::new(),
             committed: None,
             wall_set_ms: 0,
+            len: 5,
         }
     }
 
@@ -237,7 +240,7 @@ impl Driver {
                 partition,
                 offset,
                 timestamp_ms: self.now_ms as i64,
-                len: 5,
+                len: self.len,
                 digest,
                 extra: (extra != SourceExtra::default()).then(|| Box::new(extra)),
             }],
