@@ -279,6 +279,7 @@ fn run(
     let Some(prepare::ReadState { mut state, to }) = until_answered(&stopped, read)? else {
         return Ok(());
     };
+    state.keep_what_fits(&names);
     let (inputs, received) = sync_channel(INPUTS_MAX);
     let counts = PartitionCounts::default();
     refresh_counts(&names, &admin, &counts);

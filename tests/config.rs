@@ -1061,7 +1061,12 @@ fn a_dead_letter_topic_may_be_tracked_and_shared_if_nothing_goes_round() {
         ("orders", "ackwarden-state", Some("state topic")),
         ("orders-dlq", "payments", Some("payments → orders-dlq")),
     ] {
-        let found = dead_letter_conflict(&config, topic, dead_letter);
+        let found = dead_letter_conflict(
+            &config,
+            |t| t.policy.dead_letter.as_deref(),
+            topic,
+            dead_letter,
+        );
         match conflict {
             None => assert_eq!(found, None),
             Some(says) => assert!(

@@ -5,13 +5,19 @@
 
 use super::check::place_of;
 use super::check_topics::CheckedTopic;
-use super::model::{Config, KafkaConfig};
+use super::model::{Config, KafkaConfig, TopicConfig};
 use super::problem::{Findings, Place, Problem};
 use super::raw::Entry;
 
-/// Why a topic's dead letters cannot go to `dead_letter`; for a change at runtime, which no file's check sees.
+/// Why a topic's dead letters cannot go to `dead_letter`; for a change at runtime, which no file's check sees. `in_force`
+/// gives where those of each topic go.
 #[must_use]
-pub fn dead_letter_conflict(config: &Config, topic: &str, dead_letter: &str) -> Option<String> {
+pub fn dead_letter_conflict<'c>(
+    config: &'c Config,
+    in_force: impl Fn(&'c TopicConfig) -> Option<&'c str>,
+    topic: &str,
+    dead_letter: &str,
+) -> Option<String> {
     let roles = Roles {
         state_topic: &config.kafka.state_topic,
         topics: config
@@ -20,7 +26,7 @@ pub fn dead_letter_conflict(config: &Config, topic: &str, dead_letter: &str) -> 
             .map(|t| Role {
                 source: &t.name,
                 ack: &t.ack_topic,
-                dead_letter: t.policy.dead_letter.as_deref(),
+                dead_letter: in_force(t),
             })
             .collect(),
     };

@@ -7,7 +7,7 @@ use super::input::FetchFor;
 use super::state::{StateWrite, Wish};
 use crate::clock;
 use crate::core::view::{Lookup, OperatorReply};
-use crate::core::{Event, LogPosition, TopicIx};
+use crate::core::{Event, LogPosition, PolicyPatch, TopicIx};
 use crate::ports::{ApiRequest, OwnedRecord, Refusal, Stats};
 
 impl Engine {
@@ -53,8 +53,8 @@ impl Engine {
                     reason: reason.map(Into::into),
                 });
             }
-            ApiRequest::PatchPolicy { topic, .. } | ApiRequest::ResetPolicy { topic, .. }
-                if self.is_policy_under_way(topic) =>
+            ApiRequest::PatchPolicy { .. } | ApiRequest::ResetPolicy { .. }
+                if self.is_policy_under_way() =>
             {
                 self.changes_waiting.push(request);
             }
@@ -65,7 +65,7 @@ impl Engine {
                 reply,
             } => {
                 let merged = self.state.overrides(topic).merged(&patch);
-                let problems = self.policy_problems(topic, &merged);
+                let problems = self.state.problems(&self.names, topic, &merged);
                 if !problems.is_empty() {
                     let _ = reply.send(Err(Refusal::BadPolicy(problems)));
                     return;
@@ -73,6 +73,12 @@ impl Engine {
                 self.write_state(topic, Wish::Policy(merged, apply_pending), reply);
             }
             ApiRequest::ResetPolicy { topic, reply } => {
+                let file = PolicyPatch::default();
+                let problems = self.state.problems(&self.names, topic, &file);
+                if !problems.is_empty() {
+                    let _ = reply.send(Err(Refusal::BadPolicy(problems)));
+                    return;
+                }
                 self.write_state(topic, Wish::Policy(Default::default(), false), reply);
             }
             ApiRequest::Pause {
@@ -94,26 +100,6 @@ impl Engine {
                 });
             }
         }
-    }
-
-    fn policy_problems(
-        &self,
-        topic: TopicIx,
-        patch: &crate::core::PolicyPatch,
-    ) -> Vec<(String, String)> {
-        let config = &self.names.config.topics[usize::from(topic.0)];
-        let policy = config.policy.patched(patch);
-        let mut problems: Vec<(String, String)> = crate::config::policy_keys::validate(&policy)
-            .into_iter()
-            .map(|(key, problem)| (key.to_owned(), problem))
-            .collect();
-        if let Some(dead_letter) = &policy.dead_letter
-            && let Some(problem) =
-                crate::config::dead_letter_conflict(&self.names.config, &config.name, dead_letter)
-        {
-            problems.push(("dead_letter".to_owned(), problem));
-        }
-        problems
     }
 
     fn payload(
@@ -161,10 +147,17 @@ impl Engine {
         self.submitted.insert(token, Submitted::State(write));
     }
 
-    /// A later change is laid over it, if it comes through.
-    fn is_policy_under_way(&self, topic: TopicIx) -> bool {
+    /// A later change is laid over it, if it comes through; one of another topic must go with it, where dead letters are
+    /// concerned.
+    fn is_policy_under_way(&self) -> bool {
         self.submitted.values().any(|submitted| {
-            matches!(submitted, Submitted::State(StateWrite { topic: of, wish: Wish::Policy(..), .. }) if *of == topic)
+            matches!(
+                submitted,
+                Submitted::State(StateWrite {
+                    wish: Wish::Policy(..),
+                    ..
+                })
+            )
         })
     }
 
@@ -192,7 +185,15 @@ impl Engine {
         }
         let _ = write.reply.send(answer.map(|_| ()));
         for request in std::mem::take(&mut self.changes_waiting) {
-            self.answer(request);
+            // Who was told that nobody knows what became of it, is not to find it done much later.
+            let (ApiRequest::PatchPolicy { reply, .. } | ApiRequest::ResetPolicy { reply, .. }) =
+                &request
+            else {
+                continue;
+            };
+            if !reply.is_closed() {
+                self.answer(request);
+            }
         }
     }
 

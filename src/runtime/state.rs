@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use super::names::Names;
 use crate::config::policy_json::{patch_from_json, patch_to_json};
+use crate::config::{TopicConfig, dead_letter_conflict, policy_keys};
 use crate::core::{Event, PolicyPatch, TopicIx};
 use crate::ports::{Outgoing, Refusal};
 use crate::wire::state::{Birth, Pause, PolicyOverrides, StateError, StateRecord};
@@ -136,6 +138,81 @@ impl KnownState {
         } else {
             None
         })
+    }
+
+    /// What is wrong with these overrides of a topic beside the file, and beside the other topics as they are now: (key,
+    /// problem).
+    #[must_use]
+    pub fn problems(
+        &self,
+        names: &Names,
+        topic: TopicIx,
+        patch: &PolicyPatch,
+    ) -> Vec<(String, String)> {
+        let config = &names.config.topics[usize::from(topic.0)];
+        let policy = config.policy.patched(patch);
+        let mut problems: Vec<(String, String)> = policy_keys::validate(&policy)
+            .into_iter()
+            .map(|(key, problem)| (key.to_owned(), problem))
+            .collect();
+        if let Some(dead_letter) = &policy.dead_letter
+            && let Some(problem) = dead_letter_conflict(
+                &names.config,
+                |of| self.dead_letter_of(names, of),
+                &config.name,
+                dead_letter,
+            )
+        {
+            problems.push(("dead_letter".to_owned(), problem));
+        }
+        problems
+    }
+
+    /// Where the topic's dead letters go now.
+    fn dead_letter_of<'a>(&'a self, names: &Names, topic: &'a TopicConfig) -> Option<&'a str> {
+        let overrides = names
+            .topic_ix(&topic.name)
+            .and_then(|ix| self.overrides.get(&ix));
+        match overrides.and_then(|patch| patch.dead_letter.as_ref()) {
+            Some(overridden) => overridden.as_deref(),
+            None => topic.policy.dead_letter.as_deref(),
+        }
+    }
+
+    /// Overrides that were made when the file said something else, and that do not go with what it says now, do not hold.
+    pub fn keep_what_fits(&mut self, names: &Names) {
+        let topics: Vec<TopicIx> = self.overrides.keys().copied().collect();
+        for topic in topics {
+            let name = names.topic(topic);
+            let mut json = patch_to_json(&self.overrides(topic));
+            let problems_of = |json: &Map<String, Value>| {
+                let patch = patch_from_json(json, name).unwrap_or_default();
+                self.problems(names, topic, &patch)
+            };
+            while let Some((_, problem)) = problems_of(&json).first() {
+                // Of two keys that contradict each other, one may be the file's.
+                let count = problems_of(&json).len();
+                let helps = |key: &&String| {
+                    let mut without = json.clone();
+                    without.remove(key.as_str());
+                    problems_of(&without).len() < count
+                };
+                let Some(key) = json.keys().find(helps).or(json.keys().next()).cloned() else {
+                    break;
+                };
+                tracing::warn!(
+                    topic = name,
+                    %key,
+                    value = %json[&key],
+                    %problem,
+                    "an override that was set at runtime does not go with the configuration as it is now: it does not hold, \
+                     and the file's value does"
+                );
+                json.remove(&key);
+            }
+            let patch = patch_from_json(&json, name).unwrap_or_default();
+            self.overrides.insert(topic, patch);
+        }
     }
 
     #[must_use]

@@ -1,11 +1,16 @@
 //! What users change while it runs: a record on the state topic each, which the engine hears again from its reader.
 
+use std::sync::Arc;
+
+use ackwarden::config::{Overrides, load_text};
 use ackwarden::core::event::PublishOutcome;
 use ackwarden::core::view::{FrozenWhy, TopicView};
 use ackwarden::core::{LogPosition, PolicyPatch};
 use ackwarden::ports::{ApiRequest, Outgoing, Refusal};
-use ackwarden::runtime::{Answer, Inbox, Input};
+use ackwarden::runtime::{Answer, Inbox, Input, KnownState, Names};
 use ackwarden::store::MemoryStore;
+use ackwarden::wire::state::{PolicyOverrides, StateRecord};
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::{Running, STATE_TOPIC, T};
@@ -155,4 +160,65 @@ fn a_change_that_failed_is_not_in_the_one_behind_it() {
     let policy = running.view().policy;
     assert_eq!((policy.timeout_ms, policy.max_attempts), (600_000, 9));
     running.stop();
+}
+
+/// What the state topic says, beside a file that may have changed since.
+fn known(names: &Names, overrides: &[(&str, serde_json::Value)]) -> KnownState {
+    let mut state = KnownState::default();
+    for (topic, overrides) in overrides {
+        let record = StateRecord::Policy {
+            topic: (*topic).to_owned(),
+            policy: Some(PolicyOverrides {
+                overrides: overrides.as_object().expect("an object").clone(),
+                apply_pending: false,
+                actor: None,
+                at_ms: 0,
+            }),
+        };
+        let (key, value) = record.encode();
+        let applied = state.apply(names, Some(&key), value.as_deref());
+        applied.expect("a record");
+    }
+    state.keep_what_fits(names);
+    state
+}
+
+#[test]
+fn an_override_that_does_not_go_with_the_file_any_more_does_not_hold_and_the_others_do() {
+    let text = "[kafka]\nbrokers = \"nowhere:1\"\n\
+                [topics.orders]\ntimeout = \"20s\"\n[topics.payments]\nack_topic = \"paid\"\n";
+    let loaded = load_text("test", text, std::iter::empty(), &Overrides::default());
+    let config = Arc::new(loaded.expect("a configuration").config);
+    let names = Names::new(config, "c".into(), "o".into());
+    let [orders, payments] = ["orders", "payments"].map(|t| names.topic_ix(t).expect("tracked"));
+    // Then, the timeout was shorter, and nobody's ACKs were on `paid`.
+    let of_orders = json!({"timeout_max": "10s", "dead_letter": "paid", "max_attempts": 7});
+    let state = known(&names, &[("orders", of_orders)]);
+    let kept = PolicyPatch {
+        max_attempts: Some(7),
+        ..PolicyPatch::default()
+    };
+    assert_eq!(state.overrides(orders), kept);
+    // Each is right beside the file, and both together send dead letters round.
+    let ring = [
+        ("orders", json!({"dead_letter": "payments"})),
+        (
+            "payments",
+            json!({"dead_letter": "orders", "max_attempts": 7}),
+        ),
+    ];
+    let state = known(&names, &ring);
+    assert_eq!(state.overrides(orders), PolicyPatch::default());
+    let went_first = state.overrides(payments).dead_letter;
+    assert_eq!(went_first, Some(Some("orders".into())));
+    // And who asks for that while it runs is told so.
+    let back = PolicyPatch {
+        dead_letter: Some(Some("payments".into())),
+        ..PolicyPatch::default()
+    };
+    let problems = state.problems(&names, orders, &back);
+    assert!(
+        problems[0].1.contains("orders → payments → orders"),
+        "{problems:?}"
+    );
 }
