@@ -6,6 +6,7 @@ use crate::require_kafka;
 use crate::scene::{LONG_SESSION, Scene, let_pass, secs};
 use crate::support::ackwarden::Ackwarden;
 use crate::support::eventually;
+use crate::support::produce::NewRecord;
 
 #[test]
 fn an_operators_ack_is_a_record_on_the_ack_topic_and_settles() {
@@ -69,6 +70,35 @@ fn an_operator_retries_and_dead_letters() {
         problem["code"].is_string() && problem["detail"].is_string(),
         "{problem}"
     );
+}
+
+#[test]
+fn what_an_operator_decides_does_not_wait_behind_a_storm_of_retries() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "op-storm", 1);
+    let config = scene.config("timeout = \"1s\"\nbackoff = 1.0\nretry_rate = 2\n");
+    let service = Ackwarden::start(config.section(LONG_SESSION));
+    let orders: Vec<NewRecord> = (0..400)
+        .map(|n: u32| NewRecord::new(n.to_string()).partition(0))
+        .collect();
+    let places = scene.send(&orders);
+    let position = |n: usize| places[n].position();
+    // The first is sent again, and the last will be in three minutes.
+    scene.wait_copies(&position(0), 1, secs(60));
+    let act = |n: usize, what: &str| {
+        let path = format!("/messages/{}/{what}", position(n));
+        let (status, body) = service.post(&path, &json!({}));
+        assert_eq!(status, 200, "{body}");
+    };
+    act(380, "dead-letter");
+    act(390, "retry");
+    let dead = scene.wait_dead_letters(1, secs(20)).remove(0);
+    assert_eq!(
+        dead.header("ackwarden-origin"),
+        Some(position(380).as_str())
+    );
+    scene.wait_copies(&position(390), 1, secs(20));
+    assert_eq!(scene.copies_of(&position(389)), []);
 }
 
 #[test]
@@ -151,6 +181,55 @@ fn what_is_outstanding_is_re_timed_when_asked() {
     let (status, body) = service.patch(&path, &json!({"timeout": "1s"}));
     assert_eq!(status, 200, "{body}");
     scene.wait_copies(&origin, 1, secs(60));
+}
+
+#[test]
+fn changes_at_the_same_time_all_hold_and_one_that_the_file_contradicts_later_does_not() {
+    let kafka = require_kafka!();
+    let scene = Scene::new(kafka, "changes", 1);
+    let mut service = Ackwarden::start(scene.config("timeout = \"10m\"\n"));
+    let path = format!("/topics/{}", scene.topic);
+    let changes = [
+        json!({"timeout_max": "15m"}),
+        json!({"max_attempts": 9}),
+        json!({"backoff": 3.0}),
+        json!({"nack_delay": "5s"}),
+    ];
+    std::thread::scope(|scope| {
+        for change in &changes {
+            let (service, path) = (&service, &path);
+            scope.spawn(move || {
+                let (status, body) = service.patch(path, change);
+                assert_eq!(status, 200, "{body}");
+            });
+        }
+    });
+    let shown = |service: &Ackwarden, key: &str| service.get(&path)["policy"][key].clone();
+    let at_runtime = |value: Value| json!({"value": value, "source": "runtime"});
+    let kept = [
+        ("max_attempts", json!(9)),
+        ("backoff", json!(3.0)),
+        ("nack_delay", json!("5s")),
+    ];
+    for (key, value) in kept.iter().chain(&[("timeout_max", json!("15m"))]) {
+        assert_eq!(shown(&service, key), at_runtime(value.clone()), "{key}");
+    }
+    service.terminate();
+    let file = std::fs::read_to_string(service.config_path()).expect("the file");
+    let changed = file.replace(
+        "timeout = \"10m\"",
+        "timeout = \"20m\"\ntimeout_max = \"30m\"",
+    );
+    assert_ne!(file, changed);
+    std::fs::write(service.config_path(), changed).expect("the file");
+    service.start_again();
+    for (key, value) in &kept {
+        assert_eq!(shown(&service, key), at_runtime(value.clone()), "{key}");
+    }
+    let of_file = json!({"value": "30m", "source": "file"});
+    assert_eq!(shown(&service, "timeout_max"), of_file);
+    let log = service.log();
+    assert!(log.contains("does not go with the configuration"), "{log}");
 }
 
 #[test]
