@@ -424,6 +424,7 @@ impl Coordinator {
         }
         if apply_pending {
             topic.retime_details(now, self.seed);
+            topic.retimed_at = now.mono_ms as i64;
         }
         topic.unpark(now);
         if topic.policy.on_lost_range == OnLostRange::ReportAndContinue {

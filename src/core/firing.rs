@@ -121,7 +121,13 @@ impl Topic {
             if self.paused.is_some() || !self.may_publish(number, cx) {
                 return None;
             }
-            let (open, wants) = acks.want(deadline, cx.now, next_round);
+            // A deadline that was set into the past is none that anybody could know of: ACKs up to now are in time.
+            let known = if Guard::RetimedAsOfNow.holds() {
+                deadline.max(self.retimed_at)
+            } else {
+                deadline
+            };
+            let (open, wants) = acks.want(known, cx.now, next_round);
             if let Some(round) = wants.ask {
                 cx.effects.push(Effect::AskAckEnds {
                     ack: acks.ix,

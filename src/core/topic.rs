@@ -88,6 +88,8 @@ pub(super) struct Topic {
     /// Refused publications, by what they concern; gone with the next that succeeds.
     pub refused_copy: Option<Refused>,
     pub refused_dead_letter: Option<Refused>,
+    /// When what is outstanding was timed anew, monotonic ms: what is due by that, and was not before, is due as of then.
+    pub retimed_at: i64,
     /// Retries allowed at once; refilled with time.
     pub tokens: f64,
     pub tokens_at: u64,
@@ -149,6 +151,7 @@ impl Topic {
             in_flight_bytes: 0,
             publishing: HashMap::default(),
             publishing_bytes: 0,
+            retimed_at: i64::MIN,
             retries_by_second: VecDeque::new(),
             decisions: HashMap::new(),
             acks_again: false,

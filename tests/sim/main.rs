@@ -75,6 +75,9 @@ fn what_was_found_once_stays_found() {
     // The ACKs of twins waited for records that were not read, since the source was paused for sixty messages that all did so:
     // half a minute later they are sent again, as was decided, and a judge had not heard of that.
     judged(219_641, World::new(219_641));
+    // What was outstanding was timed anew, and was due before the change by that: the barrier of before was enough, and an ACK
+    // that nobody had read was in vain.
+    judged(1_130_707, World::new(1_130_707));
 }
 
 #[test]
