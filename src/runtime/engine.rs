@@ -13,6 +13,7 @@ use super::frozen::FrozenLog;
 use super::inbox::Answer;
 use super::input::{FetchFor, Fetched, Input};
 use super::names::Names;
+use super::orders::SourceOrders;
 use super::outbox::Outbox;
 use super::outgoing;
 use crate::clock;
@@ -39,7 +40,8 @@ const TICK_EVERY_MS: u64 = 50;
 const ANSWERS_TOGETHER: usize = 64;
 /// What the engine has done: none of these may wait.
 pub trait Hands: Send {
-    fn read_source(&mut self, topic: &str, partition: i32, from: i64);
+    /// What is read from now on belongs to `order`: each has a higher one.
+    fn read_source(&mut self, topic: &str, partition: i32, from: i64, order: u64);
     fn stop_source(&mut self, topic: &str, partition: i32);
     fn pause_source(&mut self, topic: &str, partition: i32, paused: bool);
     fn read_acks(&mut self, lane: Lane, topic: &str, from: &[(i32, i64)], generation: u64);
@@ -125,6 +127,7 @@ pub struct Engine {
     pub(super) state: super::state::KnownState,
     /// Changes of policies that are merged with one under way: once that is reported.
     pub(super) changes_waiting: Vec<ApiRequest>,
+    source_orders: SourceOrders,
     effects: Vec<Effect>,
     /// When the core was last told of anything.
     pub(super) handled_ms: u64,
@@ -216,6 +219,7 @@ impl Engine {
             payload_calls: HashMap::new(),
             state: parts.state,
             changes_waiting: Vec::new(),
+            source_orders: SourceOrders::default(),
             effects: Vec::new(),
             handled_ms: 0,
             refused: Vec::new(),
@@ -262,6 +266,20 @@ impl Engine {
     fn take(&mut self, input: Input) {
         match input {
             Input::Event(event) => self.handle(event),
+            Input::Source { mut batch, orders } => {
+                self.source_orders.drop_outdated(&mut batch, &orders);
+                self.handle(Event::SourceBatch(batch));
+            }
+            Input::OfOrder {
+                order,
+                topic,
+                partition,
+                event,
+            } => {
+                if self.source_orders.is_current(topic, partition, order) {
+                    self.handle(event);
+                }
+            }
             Input::Api(request) => self.answer(request),
             Input::Answers(waiting) => self.take_answers(waiting.take()),
             Input::Checkpointed(outcome) => self.checkpointed(outcome),
@@ -349,10 +367,12 @@ impl Engine {
                 partition,
                 from,
             } => {
+                let order = self.source_orders.given(topic, partition);
                 let topic = self.names.topic(topic).to_owned();
-                self.hands.read_source(&topic, partition, from);
+                self.hands.read_source(&topic, partition, from, order);
             }
             Effect::StopSource { topic, partition } => {
+                self.source_orders.taken_back(topic, partition);
                 let topic = self.names.topic(topic).to_owned();
                 self.hands.stop_source(&topic, partition);
             }
@@ -593,9 +613,10 @@ impl Engine {
             if let (Some(lag), Some(ends)) =
                 (self.stats.consumer_lag.get_mut(ix), source_ends.get(ix))
             {
+                // Of those that are ours.
                 *lag = ends
                     .iter()
-                    .map(|(n, end)| end - applied(*n).map_or(0, |p| p.source_applied))
+                    .filter_map(|(n, end)| Some(end - applied(*n)?.source_applied))
                     .map(|behind| u64::try_from(behind).unwrap_or(0))
                     .sum();
             }

@@ -109,8 +109,8 @@ impl KafkaHands {
 }
 
 impl Hands for KafkaHands {
-    fn read_source(&mut self, topic: &str, partition: i32, from: i64) {
-        self.source_readers.read(topic, &[(partition, from)], 0);
+    fn read_source(&mut self, topic: &str, partition: i32, from: i64, order: u64) {
+        self.source_readers.read(topic, &[(partition, from)], order);
     }
 
     fn stop_source(&mut self, topic: &str, partition: i32) {

@@ -1,7 +1,7 @@
 //! Everything that can wake the engine.
 
 use super::inbox::Waiting;
-use crate::core::{Event, MsgRef};
+use crate::core::{Event, MsgRef, SourceBatch, TopicIx};
 use crate::ports::{ApiRequest, OwnedRecord, StoreError};
 
 /// How many inputs may wait; a reader's batch is one. Past it, readers wait: that is the back-pressure.
@@ -10,6 +10,19 @@ pub const INPUTS_MAX: usize = 64;
 #[derive(Debug)]
 pub enum Input {
     Event(Event),
+    /// Records of source topics. For each position in `applied`: the newest order to read the topic that the reader had
+    /// heard of.
+    Source {
+        batch: SourceBatch,
+        orders: Vec<u64>,
+    },
+    /// What came of an order to read a partition of a source topic, and says nothing if there was another since.
+    OfOrder {
+        order: u64,
+        topic: TopicIx,
+        partition: i32,
+        event: Event,
+    },
     Api(ApiRequest),
     /// Answers wait to be taken.
     Answers(Waiting),

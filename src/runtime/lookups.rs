@@ -197,12 +197,17 @@ fn tell_lost(
         );
         send(
             inputs,
-            Input::Event(Event::SourceOutOfRange {
+            Input::OfOrder {
+                order: out.generation,
                 topic,
                 partition,
-                log_start,
-                log_end,
-            }),
+                event: Event::SourceOutOfRange {
+                    topic,
+                    partition,
+                    log_start,
+                    log_end,
+                },
+            },
         )?;
     }
     if let Some(ack) = names.ack_names().iter().position(|n| *n == out.topic) {

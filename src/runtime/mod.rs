@@ -14,6 +14,7 @@ mod input;
 mod lookups;
 mod made_anew;
 mod names;
+mod orders;
 mod outbox;
 mod outgoing;
 pub mod prepare;

@@ -58,13 +58,15 @@ impl RecordSink for SourceSink {
             applied: Vec::new(),
         };
         let mut batch = std::mem::replace(&mut self.batch, next);
+        let mut orders = Vec::with_capacity(applied.len());
         for a in applied {
             if let Some(TopicIx(ix)) = self.decoder.topic_ix(&a.topic) {
                 batch.applied.push((TopicIx(ix), a.partition, a.position));
+                orders.push(a.generation);
             }
         }
         // The engine is gone: we are ending.
-        let _ = self.inputs.send(Input::Event(Event::SourceBatch(batch)));
+        let _ = self.inputs.send(Input::Source { batch, orders });
     }
 
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {

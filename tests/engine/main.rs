@@ -35,8 +35,10 @@ struct Pretending {
     published: Published,
     /// Tokens of the records for the state topic: the test reports them.
     changes: Changes,
+    source_orders: Orders,
 }
 
+type Orders = Arc<Mutex<Vec<u64>>>;
 type Published = Arc<Mutex<Vec<Outgoing>>>;
 type Changes = Arc<Mutex<Vec<u64>>>;
 
@@ -49,7 +51,8 @@ impl Pretending {
 }
 
 impl Hands for Pretending {
-    fn read_source(&mut self, _topic: &str, partition: i32, from: i64) {
+    fn read_source(&mut self, _topic: &str, partition: i32, from: i64, order: u64) {
+        self.source_orders.lock().expect("the test").push(order);
         self.say(Event::SourceBatch(SourceBatch {
             records: Vec::new(),
             applied: vec![(T, partition, from)],
@@ -129,6 +132,7 @@ struct Running {
     thread: std::thread::JoinHandle<()>,
     published: Published,
     changes: Changes,
+    source_orders: Orders,
 }
 
 impl Running {
@@ -139,7 +143,7 @@ impl Running {
     fn start_on(store: Box<dyn Store>, timeout: &str, log: Vec<&'static str>) -> Self {
         let text = format!(
             "[kafka]\nbrokers = \"nowhere:1\"\nstate_topic = {STATE_TOPIC:?}\n[store]\ncheckpoint_interval = \"100ms\"\n\
-             [topics.orders]\ntimeout = {timeout:?}\nretry_rate = 0\n"
+             [topics.orders]\ntimeout = {timeout:?}\nretry_rate = 0\non_lost_range = \"report-and-continue\"\n"
         );
         let loaded = load_text("test", &text, std::iter::empty(), &Overrides::default());
         let names = Names::new(
@@ -153,6 +157,7 @@ impl Running {
             Checkpoints::spawn(store, reopen, inputs.clone()).expect("a thread for checkpoints");
         let published = Published::default();
         let changes = Changes::default();
+        let source_orders = Orders::default();
         let engine = Engine::new(EngineParts {
             coordinator: Coordinator::new(names.topic_settings(), names.core_limits(), 1),
             names,
@@ -161,6 +166,7 @@ impl Running {
                 log,
                 published: Arc::clone(&published),
                 changes: Arc::clone(&changes),
+                source_orders: Arc::clone(&source_orders),
             }),
             checkpoints: Some(checkpoints),
             store_size_bytes: 0,
@@ -172,6 +178,7 @@ impl Running {
             thread,
             published,
             changes,
+            source_orders,
         };
         running.send(Event::Assigned(vec![Assignment {
             topic: T,
@@ -346,5 +353,47 @@ fn what_is_fetched_is_sent_only_if_it_is_what_was_read() {
             "{record:?}"
         );
     }
+    running.stop();
+}
+
+#[test]
+fn what_was_read_before_its_partition_was_ordered_anew_is_dropped() {
+    let running = Running::start(Box::new(MemoryStore::new()));
+    let tracked = |running: &Running| running.wait("", |_| true).outstanding;
+    let batch = |offset: i64, order: u64| Input::Source {
+        batch: SourceBatch {
+            records: vec![SourceRecord {
+                topic: T,
+                partition: 0,
+                offset,
+                timestamp_ms: 0,
+                len: 1,
+                digest: 1,
+                extra: None,
+            }],
+            applied: vec![(T, 0, offset + 1)],
+        },
+        orders: vec![order],
+    };
+    let order = running.source_orders.lock().expect("the test")[0];
+    running.inputs.send(batch(5, order)).expect("it runs");
+    assert_eq!(tracked(&running), 1);
+    // The topic is made anew, and is read from its beginning; a reader had taken a batch of the old one.
+    running.send(Event::SourceMadeAnew {
+        topic: T,
+        log_starts: vec![(0, 0)],
+        ack_ends: vec![(0, 0)],
+    });
+    running.inputs.send(batch(6, order)).expect("it runs");
+    assert_eq!(tracked(&running), 0);
+    let anew = *running
+        .source_orders
+        .lock()
+        .expect("the test")
+        .last()
+        .expect("an order");
+    assert!(anew > order);
+    running.inputs.send(batch(0, anew)).expect("it runs");
+    assert_eq!(tracked(&running), 1);
     running.stop();
 }
