@@ -5,7 +5,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::ports::{Store, StoreError, StoreIdentity};
 use crate::runtime::Images;
-use crate::store::{SledStore, move_aside};
+use crate::store::{MemoryStore, SledStore, move_aside};
 
 pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> {
     let path = &config.store.path;
@@ -14,7 +14,7 @@ pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> 
         Err(error @ (StoreError::InUse { .. } | StoreError::Newer { .. })) => Err(error.into()),
         Err(error @ StoreError::NoSpace { .. }) => {
             tracing::warn!(%error, "going on without a store; nothing is lost: a restart rebuilds everything from kafka");
-            Ok(Box::new(crate::store::MemoryStore::new()))
+            Ok(Box::new(MemoryStore::new()))
         }
         Err(error) => {
             let aside = move_aside(path);
@@ -46,6 +46,13 @@ pub(super) fn load_store(
         }
         Err(error) => {
             tracing::warn!(%error, "what the store holds cannot be used: everything is rebuilt from kafka");
+            if matches!(error, StoreError::Broken { .. }) {
+                // Closed before it is moved: it would not take a checkpoint either.
+                *store = Box::new(MemoryStore::new());
+                let aside = move_aside(&config.store.path);
+                tracing::warn!(?aside, "the store is moved aside and begun anew");
+                *store = open_store(config)?;
+            }
             (None, Vec::new())
         }
     };

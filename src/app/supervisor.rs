@@ -3,6 +3,7 @@
 //! A partition that the group gave to us is looked up (where it stands, what the store has of it) and then handed to the
 //! engine. One of a topic without a birth waits for it: whoever has partition 0 writes it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
@@ -22,7 +23,7 @@ use crate::kafka::reader::Reader;
 use crate::kafka::readers::Readers;
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
-use crate::ports::{Store, StoreError};
+use crate::ports::{Store, StoreError, StoreIdentity};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
     AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input, KafkaHands,
@@ -151,7 +152,12 @@ impl Supervisor<'_> {
             Ok(Box::new(SledStore::open(&path)?))
         });
         let store_size_bytes = store.size_bytes();
-        let checkpoints = Checkpoints::spawn(store, reopen, inputs)?;
+        let identity = StoreIdentity {
+            instance_id: names.owner.clone(),
+            cluster_id: names.cluster_id.clone(),
+            topic_ids: Vec::new(),
+        };
+        let checkpoints = Checkpoints::spawn(store, identity, reopen, inputs)?;
         let seed = clock::now().wall_ms as u64 ^ u64::from(std::process::id());
         let engine = Engine::new(EngineParts {
             coordinator: Coordinator::new(names.topic_settings(), names.core_limits(), seed),
@@ -323,15 +329,30 @@ impl Supervisor<'_> {
             state: &self.state,
             ids: &self.ids,
         };
-        match take_over(&look, &mut self.images, &ready) {
+        let problem = match take_over(&look, &mut self.images, &ready) {
             Ok(assignments) => {
                 tracing::info!(partitions = ready.len(), "partitions are ours");
                 self.pending = waiting;
                 let _ = inputs.send(Input::Event(Event::Assigned(assignments)));
-                Ok(Ok(()))
+                return Ok(Ok(()));
             }
-            Err(problem) => Ok(Err(problem)),
+            Err(problem) => problem,
+        };
+        // One that has no leader is not to keep the others waiting.
+        let topics: BTreeSet<&String> = ready.iter().map(|(topic, _)| topic).collect();
+        if topics.len() < 2 {
+            return Ok(Err(problem));
         }
+        for topic in topics {
+            let of_topic: Vec<(String, i32)> =
+                ready.iter().filter(|(t, _)| t == topic).cloned().collect();
+            if let Ok(assignments) = take_over(&look, &mut self.images, &of_topic) {
+                tracing::info!(topic, partitions = of_topic.len(), "partitions are ours");
+                self.pending.retain(|p| !of_topic.contains(p));
+                let _ = inputs.send(Input::Event(Event::Assigned(assignments)));
+            }
+        }
+        Ok(Err(problem))
     }
 
     /// Of pending partitions whose topic has no birth yet, as far as we know: it is looked for, or, if we have partition 0,

@@ -215,7 +215,8 @@ impl Publisher {
     /// Drops what waits to be sent, which is reported as that, or as ambiguous where it was sent before and waits to be sent
     /// again; what is in flight goes on.
     pub fn purge_queue(&self) {
-        in_use(&self.producer).purge(PurgeConfig::default().queue());
+        // Without waiting for the client's threads: one that looks for a broker's address may take a minute.
+        in_use(&self.producer).purge(PurgeConfig::default().queue().non_blocking());
     }
 
     /// Waits for reports of what is in flight, no longer than `timeout`.
@@ -235,6 +236,13 @@ impl Publisher {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Publisher {
+    /// The thread ends by itself, and the client with it.
+    fn drop(&mut self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 }
 

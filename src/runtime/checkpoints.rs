@@ -13,29 +13,27 @@ use crate::ports::{Checkpoint, Store, StoreError, StoreIdentity};
 /// Opens the store again after it was moved aside.
 pub type Reopen = Box<dyn Fn() -> Result<Box<dyn Store>, StoreError> + Send>;
 
-enum Order {
-    Write(Checkpoint),
-    Identity(StoreIdentity),
-}
-
 /// The writing thread's handle. One checkpoint is under way at most.
 pub struct Checkpoints {
-    orders: Option<SyncSender<Order>>,
+    orders: Option<SyncSender<Checkpoint>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpoints {
+    /// `identity` is the store's, for the one that may have to be begun anew.
+    ///
     /// # Errors
     /// No thread could be started.
     pub fn spawn(
         store: Box<dyn Store>,
+        identity: StoreIdentity,
         reopen: Reopen,
         inputs: SyncSender<Input>,
     ) -> std::io::Result<Self> {
         let (orders, received) = sync_channel(2);
         let thread = std::thread::Builder::new()
             .name("checkpoints".into())
-            .spawn(move || write_all(store, &reopen, &received, &inputs))?;
+            .spawn(move || write_all(store, &identity, &reopen, &received, &inputs))?;
         Ok(Self {
             orders: Some(orders),
             thread: Some(thread),
@@ -46,13 +44,7 @@ impl Checkpoints {
     pub fn write(&self, checkpoint: Checkpoint) {
         if let Some(orders) = &self.orders {
             // The thread ends only with us.
-            let _ = orders.send(Order::Write(checkpoint));
-        }
-    }
-
-    pub fn set_identity(&self, identity: StoreIdentity) {
-        if let Some(orders) = &self.orders {
-            let _ = orders.send(Order::Identity(identity));
+            let _ = orders.send(checkpoint);
         }
     }
 
@@ -69,22 +61,12 @@ impl Checkpoints {
 
 fn write_all(
     mut store: Box<dyn Store>,
+    identity: &StoreIdentity,
     reopen: &Reopen,
-    orders: &Receiver<Order>,
+    orders: &Receiver<Checkpoint>,
     inputs: &SyncSender<Input>,
 ) {
-    let mut identity = StoreIdentity::default();
-    while let Ok(order) = orders.recv() {
-        let checkpoint = match order {
-            Order::Identity(new) => {
-                identity = new;
-                if let Err(e) = store.set_identity(&identity) {
-                    tracing::warn!(error = %e, "the store's identity could not be written");
-                }
-                continue;
-            }
-            Order::Write(checkpoint) => checkpoint,
-        };
+    while let Ok(checkpoint) = orders.recv() {
         let began = clock::instant();
         let outcome = store.write(&checkpoint);
         let seconds = began.elapsed().as_secs_f64();
@@ -101,7 +83,7 @@ fn write_all(
             match reopen() {
                 Ok(fresh) => {
                     store = fresh;
-                    if let Err(e) = store.set_identity(&identity) {
+                    if let Err(e) = store.set_identity(identity) {
                         tracing::warn!(error = %e, "the new store's identity could not be written");
                     }
                 }
@@ -116,6 +98,6 @@ fn write_all(
 }
 
 /// Without a store, nothing is written; the engine hears of it only once.
-fn drain(orders: &Receiver<Order>) {
+fn drain(orders: &Receiver<Checkpoint>) {
     while orders.recv().is_ok() {}
 }

@@ -40,6 +40,27 @@ pub fn take_over(
     images: &mut Images,
     partitions: &[(String, i32)],
 ) -> Result<Vec<Assignment>, KafkaProblem> {
+    let mut assignments = Vec::new();
+    let looked = look_up(look, images, partitions, &mut assignments);
+    if let Err(problem) = looked {
+        // What the store had is wanted the next time.
+        for assignment in assignments {
+            let name = look.names.topic(assignment.topic).to_owned();
+            if let Some(image) = assignment.image {
+                images.insert((name, assignment.partition), *image);
+            }
+        }
+        return Err(problem);
+    }
+    Ok(assignments)
+}
+
+fn look_up(
+    look: &Look<'_>,
+    images: &mut Images,
+    partitions: &[(String, i32)],
+    assignments: &mut Vec<Assignment>,
+) -> Result<(), KafkaProblem> {
     let Look {
         names,
         admin,
@@ -47,7 +68,6 @@ pub fn take_over(
         state,
         ids,
     } = *look;
-    let mut assignments = Vec::new();
     // A decision under the former owner's lease, the time to its submission, and the time that that may take.
     let session_ms = names.session_ms();
     let former_owner_until_ms =
@@ -90,7 +110,6 @@ pub fn take_over(
                 let at = b.source.iter().find(|(p, _)| *p == partition)?;
                 Some((at.1, b))
             });
-            let mut image = images.remove(&(config.name.clone(), partition));
             // Before its first commit nobody publishes anything for a partition.
             let mut owned_by_another = false;
             let (low, acks, recreated) = match (offset, born) {
@@ -133,10 +152,11 @@ pub fn take_over(
                 }
                 _ => acks,
             };
-            // An image without a commit belongs to another group's time.
-            if offset.is_none() {
-                image = None;
-            }
+            // An image without a commit belongs to another group's time. And where another went on since, the topic may have been
+            // made anew in its time: it has committed the new one's id, and what we have may be of the old one.
+            let place = (config.name.clone(), partition);
+            let image = images.remove(&place);
+            let image = image.filter(|_| offset.is_some() && !owned_by_another);
             assignments.push(Assignment {
                 topic,
                 partition,
@@ -159,7 +179,7 @@ pub fn take_over(
     if !first_commits.is_empty() {
         commit_first(member, first_commits)?;
     }
-    Ok(assignments)
+    Ok(())
 }
 
 fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), KafkaProblem> {
@@ -199,8 +219,13 @@ fn learn_ids(admin: &Admin, ids: &TopicIds, source: &str, acks: &str) -> (String
     let source_id = told.next().flatten().unwrap_or_default();
     let ack_id = told.next().flatten().unwrap_or_default();
     if let Ok(mut ids) = ids.write() {
-        ids.insert(source.to_owned(), source_id.clone());
-        ids.insert(acks.to_owned(), ack_id.clone());
+        // One that is in force is changed only by who tells the core so.
+        for (name, id) in [(source, &source_id), (acks, &ack_id)] {
+            let known = ids.entry(name.to_owned()).or_default();
+            if known.is_empty() {
+                known.clone_from(id);
+            }
+        }
     }
     (source_id, ack_id)
 }

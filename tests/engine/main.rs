@@ -14,7 +14,7 @@ use ackwarden::core::types::{AckIx, Lane};
 use ackwarden::core::{
     AckBatch, CommitOrder, Coordinator, Event, SourceBatch, SourceRecord, TopicIx,
 };
-use ackwarden::ports::{ApiRequest, Outgoing, OwnedRecord, Stats, Store};
+use ackwarden::ports::{ApiRequest, Outgoing, OwnedRecord, Stats, Store, StoreIdentity};
 use ackwarden::runtime::{
     Answer, Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, INPUTS_MAX, Inbox, Input,
     KnownState, Names,
@@ -154,7 +154,8 @@ impl Running {
         let (inputs, received): (SyncSender<Input>, Receiver<Input>) = sync_channel(INPUTS_MAX);
         let reopen = Box::new(|| -> Result<Box<dyn Store>, _> { Ok(Box::new(MemoryStore::new())) });
         let checkpoints =
-            Checkpoints::spawn(store, reopen, inputs.clone()).expect("a thread for checkpoints");
+            Checkpoints::spawn(store, StoreIdentity::default(), reopen, inputs.clone())
+                .expect("a thread for checkpoints");
         let published = Published::default();
         let changes = Changes::default();
         let source_orders = Orders::default();

@@ -16,6 +16,7 @@ mod chaos;
 mod chaos_faults;
 mod check;
 mod clock;
+mod commits;
 mod crash_of_b;
 mod crash_of_coordinator;
 mod dead_letters;

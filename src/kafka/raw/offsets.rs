@@ -65,12 +65,44 @@ pub fn committed<C: ConsumerContext>(
 
 /// Commits, and waits. The result of each partition, in order.
 ///
+/// librdkafka (2.12) gives one partition's error to all that were committed with it, although Kafka took those. So where the
+/// error is a partition's, each half is committed again, down to the one.
+///
 /// # Errors
 /// Nothing could be committed at all.
 pub fn commit<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     offsets: &[(String, i32, i64, String)],
 ) -> Result<Vec<Result<(), String>>, KafkaProblem> {
+    match commit_all(consumer, offsets)? {
+        Err::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(vec![Ok(()); offsets.len()]),
+        code if !is_of_a_partition(code) => Result::Err(KafkaProblem::Refused(error_text(code))),
+        code if offsets.len() == 1 => Ok(vec![Result::Err(error_text(code))]),
+        _ => {
+            let (first, second) = offsets.split_at(offsets.len() / 2);
+            let mut each = commit(consumer, first)?;
+            each.extend(commit(consumer, second)?);
+            Ok(each)
+        }
+    }
+}
+
+/// Whether Kafka says that of one partition, and not of the group.
+const fn is_of_a_partition(code: Err) -> bool {
+    matches!(
+        code,
+        Err::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
+            | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
+            | Err::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE
+            | Err::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE
+    )
+}
+
+fn commit_all<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    offsets: &[(String, i32, i64, String)],
+) -> Result<Err, KafkaProblem> {
     let mut list = List::new();
     for (topic, partition, offset, metadata) in offsets {
         let element = list.add(topic, *partition)?;
@@ -84,19 +116,5 @@ pub fn commit<C: ConsumerContext>(
         }
     }
     // SAFETY: client and list are alive.
-    let code = unsafe { ffi::rd_kafka_commit(consumer.client().native_ptr(), list.0, 0) };
-    let each: Vec<Result<(), String>> = list
-        .elements()
-        .iter()
-        .map(|e| match e.err {
-            Err::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
-            code => Result::Err(error_text(code)),
-        })
-        .collect();
-    if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR && each.iter().all(Result::is_ok) {
-        return Result::Err(KafkaProblem::Refused(error_text(code)));
-    }
-    Ok(each)
+    Ok(unsafe { ffi::rd_kafka_commit(consumer.client().native_ptr(), list.0, 0) })
 }
-
-// ------------------------------------------------------------------------------------------------- admin
