@@ -274,7 +274,10 @@ fn run(
     let kept = load_store(&mut store, &config, &cluster_id)?;
     let names = Names::new(Arc::clone(&config), cluster_id, kept.owner);
     let (instance_id, images) = (kept.instance_id, kept.images);
-    prepare::look_at_topics(&names, &admin)?;
+    let look = || prepare::look_at_topics(&names, &admin);
+    if until_answered(&stopped, look)?.is_none() {
+        return Ok(());
+    }
     let read = || prepare::read_state(&names, &admin, &settings, trouble, &stopped);
     let Some(prepare::ReadState { mut state, to }) = until_answered(&stopped, read)? else {
         return Ok(());

@@ -317,6 +317,19 @@ fn every_kind_of_value_can_come_from_the_environment() {
 }
 
 #[test]
+fn what_is_not_built_and_may_be_a_secret_is_not_shown() {
+    let text = "[topics.orders]";
+    for name in ["HTTP__TOKENS", "DEFAULTS__SIGNING_KEYS"] {
+        let name = format!("ACKWARDEN__{name}");
+        let told = told(with_env(text, &[(name.as_str(), "hunter2")]));
+        assert!(
+            told.contains("not built yet") && !told.contains("hunter2"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn a_mistake_in_the_environment_names_the_variable() {
     let text = "[topics.orders]\n[topics.\"a.b\"]\n[topics.a-b]";
     insta::assert_snapshot!(told(with_env(text, &[

@@ -224,17 +224,17 @@ pub struct DemoArgs {
     #[arg(
         long = "for",
         value_name = "DURATION",
-        value_parser = duration,
+        value_parser = demo_duration,
         env = "ACKWARDEN_DEMO_FOR",
         hide_env_values = true
     )]
     pub run_for: Option<Duration>,
-    /// Messages that are sent, a second
+    /// Messages that are sent, a second; more than 60 are more than the demo's Service B can do
     #[arg(
         long,
         value_name = "N",
         default_value_t = 50,
-        value_parser = clap::value_parser!(u32).range(1..=10_000),
+        value_parser = clap::value_parser!(u32).range(1..=60),
         env = "ACKWARDEN_DEMO_RATE",
         hide_env_values = true
     )]
@@ -276,6 +276,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     match parse_duration_ms(text).map(Duration::from_millis) {
         Ok(Duration::ZERO) => Err("is no time at all".to_owned()),
         outcome => outcome,
+    }
+}
+
+/// Long enough for something to be lost, and to come back.
+fn demo_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        short if short < Duration::from_secs(10) => Err("is too short: 10s or more".to_owned()),
+        enough => Ok(enough),
     }
 }
 

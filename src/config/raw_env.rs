@@ -108,6 +108,11 @@ fn set_key(
         };
         return Err(refused(place, &format!("no setting `{key}`"), &cure));
     };
+    // What it would be is not known, and may be a secret.
+    let place = match spec.kind {
+        Kind::Opaque => hide_value(place),
+        _ => place,
+    };
     section.insert(
         spec.name,
         Entry {

@@ -74,21 +74,30 @@ pub async fn one(
     Params::none(&uri)?;
     let name = state.directory.name(topic);
     let alone = |kept_as: &str| json!({"position": text::position(name, at), "state": kept_as});
-    let found = match look_up(&state, topic, at).await? {
+    let found = match look_up_here(&state, topic, at).await? {
         Lookup::Found(detail) => detail_json(&detail, &state.directory),
         Lookup::Settled => alone("settled"),
-        Lookup::Untracked => alone("untracked"),
-        Lookup::NoSuchPartition => return Err(no_such_partition()),
-        Lookup::Rebuilding => return Err(Problem::recovering(None)),
-        Lookup::Elsewhere => {
-            return Err(Problem::new(
-                Code::OtherInstance,
-                "the group gave this partition to another instance of Ackwarden: ask that one (kafka-consumer-groups \
-                 --describe --group shows which it is)",
-            ));
-        }
+        _ => alone("untracked"),
     };
     Ok(Json(found))
+}
+
+/// What is known of a position, in a partition that is tracked here.
+pub(super) async fn look_up_here(
+    state: &ApiState,
+    topic: TopicIx,
+    at: LogPosition,
+) -> Result<Lookup, Problem> {
+    match look_up(state, topic, at).await? {
+        found @ (Lookup::Found(_) | Lookup::Settled | Lookup::Untracked) => Ok(found),
+        Lookup::NoSuchPartition => Err(no_such_partition()),
+        Lookup::Rebuilding => Err(Problem::recovering(None)),
+        Lookup::Elsewhere => Err(Problem::new(
+            Code::OtherInstance,
+            "the group gave this partition to another instance of Ackwarden: ask that one (kafka-consumer-groups \
+             --describe --group shows which it is)",
+        )),
+    }
 }
 
 async fn look_up(state: &ApiState, topic: TopicIx, at: LogPosition) -> Result<Lookup, Problem> {
@@ -213,10 +222,13 @@ async fn at_position(
     if filter.topic.is_some_and(|t| t != topic) {
         return Ok(page);
     }
-    if let Lookup::Found(detail) = look_up(state, topic, at).await?
-        && passes(filter, &detail.message, clock::wall_ms())
-    {
-        page.messages.push(detail.message);
+    match look_up(state, topic, at).await? {
+        Lookup::Found(detail) if passes(filter, &detail.message, clock::wall_ms()) => {
+            page.messages.push(detail.message);
+        }
+        Lookup::Elsewhere => page.partial = true,
+        Lookup::Rebuilding => return Err(Problem::recovering(None)),
+        Lookup::Found(_) | Lookup::Settled | Lookup::Untracked | Lookup::NoSuchPartition => {}
     }
     Ok(page)
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::ApiState;
+use super::messages::look_up_here;
 use super::params::Params;
 use super::path::At;
 use super::problem::Problem;
@@ -22,6 +23,7 @@ pub async fn payload(
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     Params::none(&uri)?;
+    look_up_here(&state, topic, at).await?;
     let record = state
         .backend
         .read(|reply| ApiRequest::Payload { topic, at, reply })

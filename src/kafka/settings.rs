@@ -73,20 +73,34 @@ impl ClientSettings {
         c
     }
 
+    /// What we set unless the user has set it for every client.
+    fn prefer(&self, c: &mut ClientConfig, ours: &[(&str, &str)]) {
+        for (key, value) in ours {
+            if !self.config.properties.contains_key(*key) {
+                c.set(*key, *value);
+            }
+        }
+    }
+
     fn consumer(&self, role: &str) -> ClientConfig {
         let mut c = self.base(role);
         c.set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
-            .set("enable.partition.eof", "true")
-            // 1000 by default, which makes a reader that is faster than its queue sleep most of the time.
-            .set("fetch.queue.backoff.ms", "5")
-            // What an idle reader costs, and for how long one that waits does not hear of a partition more.
-            .set("fetch.wait.max.ms", "200")
-            .set("queued.max.messages.kbytes", "65536")
-            // 100,000 by default: what waits that long is out of the processor's caches when it is worked on.
-            .set("queued.min.messages", "30000");
+            .set("enable.partition.eof", "true");
+        self.prefer(
+            &mut c,
+            &[
+                // 1000 by default, which makes a reader that is faster than its queue sleep most of the time.
+                ("fetch.queue.backoff.ms", "5"),
+                // What an idle reader costs, and for how long one that waits does not hear of a partition more.
+                ("fetch.wait.max.ms", "200"),
+                ("queued.max.messages.kbytes", "65536"),
+                // 100,000 by default: what waits that long is out of the processor's caches when it is worked on.
+                ("queued.min.messages", "30000"),
+            ],
+        );
         for (key, value) in &self.config.consumer {
             if key != "session.timeout.ms" {
                 c.set(key, value);
@@ -147,19 +161,51 @@ impl ClientSettings {
     #[must_use]
     pub fn publisher(&self) -> ClientConfig {
         let mut c = self.base("publisher");
-        c.set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set(
-                "message.timeout.ms",
-                (self.session_timeout_ms() / 4).to_string(),
-            )
-            .set("message.max.bytes", MESSAGE_BYTES_MAX)
-            .set("linger.ms", "2")
-            .set("queue.buffering.max.messages", "200000")
-            .set("queue.buffering.max.kbytes", "524288");
+        c.set("enable.idempotence", "true").set("acks", "all").set(
+            "message.timeout.ms",
+            (self.session_timeout_ms() / 4).to_string(),
+        );
+        self.prefer(
+            &mut c,
+            &[
+                ("message.max.bytes", MESSAGE_BYTES_MAX),
+                ("linger.ms", "2"),
+                ("queue.buffering.max.messages", "200000"),
+                ("queue.buffering.max.kbytes", "524288"),
+            ],
+        );
         for (key, value) in &self.config.producer {
             c.set(key, value);
         }
         c
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_user_sets_for_every_client_holds_for_every_client() {
+        let own = [("linger.ms", "50"), ("fetch.wait.max.ms", "500")];
+        let properties = own.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let config = KafkaConfig {
+            brokers: "b:1".into(),
+            group_id: "g".into(),
+            instance_id: None,
+            state_topic: "g-state".into(),
+            properties: properties.into(),
+            consumer: [("queued.min.messages".to_owned(), "7".to_owned())].into(),
+            producer: Default::default(),
+        };
+        let settings = ClientSettings::new(&config);
+        let publisher = settings.publisher();
+        assert_eq!(publisher.get("linger.ms"), Some("50"));
+        assert_eq!(publisher.get("message.max.bytes"), Some(MESSAGE_BYTES_MAX));
+        for reader in [settings.reader("source"), settings.fetcher()] {
+            assert_eq!(reader.get("fetch.wait.max.ms"), Some("500"));
+            assert_eq!(reader.get("queued.min.messages"), Some("7"));
+            assert_eq!(reader.get("fetch.queue.backoff.ms"), Some("5"));
+        }
     }
 }

@@ -202,26 +202,26 @@ pub fn read_state(
 /// Refuses what would lose messages, warns of what might. What a broker cannot or may not tell is a warning.
 ///
 /// # Errors
-/// [`PrepareError::TopicRefused`].
+/// [`PrepareError::TopicRefused`]; [`PrepareError::Kafka`]: Kafka did not answer.
 pub fn look_at_topics(names: &Names, admin: &Admin) -> Result<(), PrepareError> {
     for topic in &names.config.topics {
         let source = existing_config(
             admin,
             &topic.name,
             "it is waited for, and followed from its first record",
-        );
+        )?;
         let acks = existing_config(
             admin,
             &topic.ack_topic,
             "messages are tracked, and none is retried until it is created, with cleanup.policy=delete and at least the \
              source's retention",
-        );
+        )?;
         if let Some(dead_letter) = &topic.policy.dead_letter {
             existing_config(
                 admin,
                 dead_letter,
                 "exhausted and rejected messages stay, visible, until it is created",
-            );
+            )?;
         }
         if source.as_ref().is_some_and(|c| c.compacted) {
             return Err(PrepareError::TopicRefused(format!(
@@ -257,20 +257,17 @@ fn existing_config(
     admin: &Admin,
     name: &str,
     if_missing: &str,
-) -> Option<crate::kafka::admin::TopicConfigInfo> {
-    match admin.topic(name) {
-        Ok(Some(_)) => {}
-        Ok(None) => {
-            tracing::warn!(topic = name, "the topic does not exist: {if_missing}");
-            return None;
-        }
-        Err(_) => return None,
+) -> Result<Option<crate::kafka::admin::TopicConfigInfo>, KafkaProblem> {
+    if admin.topic(name)?.is_none() {
+        tracing::warn!(topic = name, "the topic does not exist: {if_missing}");
+        return Ok(None);
     }
     match admin.topic_config(name) {
-        Ok(config) => Some(config),
+        Ok(config) => Ok(Some(config)),
+        // The right to ask may be missing.
         Err(problem) => {
             tracing::warn!(topic = name, %problem, "cannot be checked: cleanup.policy and retention");
-            None
+            Ok(None)
         }
     }
 }

@@ -278,8 +278,39 @@ async fn a_payload_is_shown_byte_for_byte() {
     let api = Api::usual();
     let answer = api.get("/api/v1/messages/orders/3/1042/payload").await;
     assert_snapshot!(answer.text, @r#"{"key":null,"value":{"encoding":"utf8","data":"{\"n\":1}"},"headers":[{"name":"trace","value":{"encoding":"base64","data":"//4="}},{"name":"trace","value":null}]}"#);
-    assert_eq!(
-        api.asked(),
-        format!("Payload 0 {}", LogPosition::new(3, 1042))
-    );
+    let at = LogPosition::new(3, 1042);
+    assert_eq!(api.asked(), format!("Message 0 {at}\nPayload 0 {at}"));
+}
+
+#[tokio::test]
+async fn of_a_partition_that_is_elsewhere_or_being_rebuilt_nothing_is_said_that_only_its_owner_knows()
+ {
+    for (lookup, status, code, listed) in [
+        (Lookup::Elsewhere, 404, "other-instance", Some(true)),
+        (Lookup::Rebuilding, 503, "recovering", None),
+        (
+            Lookup::NoSuchPartition,
+            404,
+            "unknown-partition",
+            Some(false),
+        ),
+    ] {
+        let told = lookup.clone();
+        let api = Api::answering(move |request| match request {
+            ApiRequest::Message { reply, .. } => drop(reply.send(Ok(told.clone()))),
+            other => answer(other),
+        });
+        for path in ["", "/payload"] {
+            let answer = api
+                .get(&format!("/api/v1/messages/orders/3/1042{path}"))
+                .await;
+            assert_eq!(answer.status, status, "{lookup:?} {path}");
+            assert_eq!(answer.json()["code"], code);
+        }
+        let list = api.get("/api/v1/messages?id=orders/3/1042").await;
+        match listed {
+            None => assert_eq!(list.json()["code"], "recovering"),
+            Some(partial) => assert_eq!(list.json()["partial"], partial, "{lookup:?}"),
+        }
+    }
 }
