@@ -5,7 +5,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::ports::{Store, StoreError, StoreIdentity};
 use crate::runtime::Images;
-use crate::store::{MemoryStore, SledStore, move_aside};
+use crate::store::{MemoryStore, SledStore, WaitingStore, move_aside};
 
 pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> {
     let path = &config.store.path;
@@ -13,8 +13,8 @@ pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> 
         Ok(store) => Ok(Box::new(store)),
         Err(error @ (StoreError::InUse { .. } | StoreError::Newer { .. })) => Err(error.into()),
         Err(error @ StoreError::NoSpace { .. }) => {
-            tracing::warn!(%error, "going on without a store; nothing is lost: a restart rebuilds everything from kafka");
-            Ok(Box::new(MemoryStore::new()))
+            tracing::warn!(%error, "going on without a store until there is room; nothing is lost: a restart before that rebuilds everything from kafka");
+            Ok(Box::new(WaitingStore::new(path)))
         }
         Err(error) => {
             let aside = move_aside(path);

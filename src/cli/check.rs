@@ -123,7 +123,9 @@ fn check_state_topic(admin: &Admin, config: &Config, report: &mut Report) {
     let name = &config.kafka.state_topic;
     match look(admin, name, report) {
         Seen::Unclear => {}
-        Seen::Missing => report.ok(&format!("the state topic {name} will be created")),
+        Seen::Missing => report.ok(&format!(
+            "the state topic {name} will be created, if the user has CREATE on it"
+        )),
         Seen::There(info, found) => {
             if info.partitions.len() != 1 {
                 report.fail(&format!(

@@ -11,7 +11,9 @@
 pub mod faulty;
 pub mod memory;
 pub mod sled_store;
+pub mod waiting;
 
 pub use faulty::{Fault, Faults, FaultyStore};
 pub use memory::MemoryStore;
 pub use sled_store::{SledStore, move_aside};
+pub use waiting::WaitingStore;

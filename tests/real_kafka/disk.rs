@@ -45,10 +45,10 @@ fn with_its_disk_full_it_goes_on_without_checkpoints_and_writes_again_when_there
 #[test]
 fn with_no_room_from_the_start_it_runs_without_a_store_and_rebuilds_from_kafka() {
     let kafka = require_kafka!();
-    let Some(disk) = SmallDisk::mount("1m") else {
+    let Some(disk) = SmallDisk::mount("24m") else {
         return;
     };
-    disk.fill();
+    let filler = disk.fill();
     let scene = Scene::new(kafka, "no-disk", 1);
     let config = scene.config(EVERY_SECOND).store(&disk.path().join("store"));
     let mut service = Ackwarden::start(config.instance_id("it"));
@@ -59,7 +59,21 @@ fn with_no_room_from_the_start_it_runs_without_a_store_and_rebuilds_from_kafka()
         "{}",
         service.log()
     );
+    eventually("it says that no checkpoints are written", secs(60), || {
+        (service.metric("ackwarden_store_troubled", &[]) == 1.0).then_some(())
+    });
     service.kill9_and_start_again();
     scene.ack(&open);
+    service.wait_settled(&scene.topic, secs(60));
+    std::fs::remove_file(filler).expect("room");
+    let other = scene.send_one("w");
+    eventually("checkpoints are written again", secs(60), || {
+        let stats = service.get("/stats");
+        (stats["store"]["trouble"].is_null() && stats["store"]["checkpoint_last_ms"].is_u64())
+            .then_some(())
+    });
+    scene.wait_copies(&other, 1, secs(60));
+    service.kill9_and_start_again();
+    scene.ack(&other);
     service.wait_settled(&scene.topic, secs(60));
 }
