@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             run_demo(&args)
         }
         Command::Check(args) => check(&args.config),
-        Command::Healthcheck(args) => return ackwarden::cli::healthcheck::run(&args.url),
+        Command::Healthcheck(args) => return ackwarden::cli::healthcheck::run(&args.url()),
         Command::DemoServiceB(args) => match demo::service_b::run(*args) {
             Ok(()) => exit::OK,
             Err(error) => fail(&error, exit::FAILED),

@@ -253,15 +253,31 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Scheme, host and port of the service; its /readyz is asked
+    /// Scheme, host and port of the service; its /readyz is asked. By default where `serve` would listen
     #[arg(
         long,
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080",
         env = "ACKWARDEN_HEALTHCHECK_URL",
         hide_env_values = true
     )]
-    pub url: String,
+    url: Option<String>,
+    /// As `serve` takes it
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        env = "ACKWARDEN_LISTEN",
+        hide_env_values = true
+    )]
+    listen: Option<SocketAddr>,
+}
+
+impl HealthcheckArgs {
+    #[must_use]
+    pub fn url(&self) -> String {
+        let listening = || self.listen.map(|at| format!("http://{at}"));
+        let url = self.url.clone().or_else(listening);
+        url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned())
+    }
 }
 
 /// The arguments of a command that is not built yet: whatever they are.
@@ -303,6 +319,19 @@ mod tests {
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_health_check_asks_where_the_service_listens() {
+        let url = |line: &str| match parse(line).unwrap().command {
+            Command::Healthcheck(args) => args.url(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(url("ackwarden healthcheck"), "http://127.0.0.1:8080");
+        let elsewhere = "ackwarden healthcheck --listen [::1]:9000";
+        assert_eq!(url(elsewhere), "http://[::1]:9000");
+        let both = format!("{elsewhere} --url http://127.0.0.1:7000");
+        assert_eq!(url(&both), "http://127.0.0.1:7000");
     }
 
     #[test]
