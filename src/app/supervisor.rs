@@ -32,6 +32,8 @@ use crate::runtime::{
 };
 use crate::store::{SledStore, move_aside};
 
+/// Where not all topics can be taken over together: for how long they are tried one by one.
+const EACH_TOPIC_WITHIN: Duration = Duration::from_secs(20);
 /// What Kafka did not answer is asked again after this.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Without an assignment for so long, it is asked whether there is any partition for us.
@@ -298,6 +300,7 @@ impl Supervisor<'_> {
         tracing::info!(partitions = gone.len(), "partitions are not ours any more");
         self.ours.retain(|p| !gone.contains(p));
         self.pending.retain(|p| !gone.contains(p));
+        self.forget_ids();
         for (name, partition) in gone {
             if let Some(topic) = self.names.topic_ix(&name) {
                 let _ = inputs.send(Input::Event(Event::Revoked {
@@ -305,6 +308,22 @@ impl Supervisor<'_> {
                     partitions: vec![partition],
                 }));
             }
+        }
+    }
+
+    /// Of topics of which nothing is ours any more: another one of the name is for its owners to notice.
+    fn forget_ids(&self) {
+        let is_ours = |t: &&TopicConfig| self.ours.iter().any(|(name, _)| *name == t.name);
+        let ours: BTreeSet<&str> = self
+            .names
+            .config
+            .topics
+            .iter()
+            .filter(is_ours)
+            .flat_map(|t| [t.name.as_str(), t.ack_topic.as_str()])
+            .collect();
+        if let Ok(mut ids) = self.ids.write() {
+            ids.retain(|name, _| ours.contains(name.as_str()));
         }
     }
 
@@ -343,7 +362,12 @@ impl Supervisor<'_> {
         if topics.len() < 2 {
             return Ok(Err(problem));
         }
+        let began = clock::instant();
         for topic in topics {
+            // Each may take long to say nothing, and meanwhile nobody hears of what is taken from us.
+            if self.stop.is_stopped() || began.elapsed() > EACH_TOPIC_WITHIN {
+                break;
+            }
             let of_topic: Vec<(String, i32)> =
                 ready.iter().filter(|(t, _)| t == topic).cloned().collect();
             if let Ok(assignments) = take_over(&look, &mut self.images, &of_topic) {

@@ -253,7 +253,7 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Scheme, host and port of the service; its /readyz is asked. By default where `serve` would listen
+    /// Scheme, host and port of the service; its /readyz is asked. By default what --listen says
     #[arg(
         long,
         value_name = "URL",
@@ -261,20 +261,20 @@ pub struct HealthcheckArgs {
         hide_env_values = true
     )]
     url: Option<String>,
-    /// As `serve` takes it
+    /// As `serve` takes it; 127.0.0.1:8080 by default
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
         env = "ACKWARDEN_LISTEN",
         hide_env_values = true
     )]
-    listen: Option<SocketAddr>,
+    listen: Option<String>,
 }
 
 impl HealthcheckArgs {
     #[must_use]
     pub fn url(&self) -> String {
-        let listening = || self.listen.map(|at| format!("http://{at}"));
+        let listening = || self.listen.as_ref().map(|at| format!("http://{at}"));
         let url = self.url.clone().or_else(listening);
         url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned())
     }

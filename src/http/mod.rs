@@ -41,7 +41,7 @@ pub use backend::Patience;
 pub use code::Code;
 pub use directory::{Directory, TopicEntry};
 pub use routes::router;
-pub use serve::serve;
+pub use serve::{serve, serve_with};
 
 use crate::ports::ApiRequest;
 use backend::Backend;

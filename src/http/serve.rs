@@ -1,6 +1,7 @@
-//! Listening: a bounded number of connections, and an end that does not wait for ever.
+//! Listening: a bounded number of connections, none of which is kept while nothing comes and goes on it, and an end that
+//! does not wait for ever.
 //!
-//! Left out: a timeout for request headers, which comes with the listener for other addresses than loopback.
+//! Left out: a timeout for request headers that trickle in, which comes with the listener for other addresses than loopback.
 
 use std::future::Future;
 use std::io;
@@ -15,10 +16,14 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::sleep;
+use tokio::time::{Sleep, sleep};
+
+use crate::clock;
 
 /// Open connections, at most; the next ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 256;
+/// A connection on which nothing came and went for that long is closed: far longer than any call takes.
+const IDLE_MAX: Duration = Duration::from_secs(75);
 /// How long calls under way may take to finish once `shutdown` is there: a little longer than a change may take.
 const STOP_WITHIN: Duration = Duration::from_secs(17);
 
@@ -31,6 +36,19 @@ pub async fn serve(
     router: Router,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    serve_with(listener, router, IDLE_MAX, shutdown).await
+}
+
+/// [`serve`], with connections closed after another time without use.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn serve_with(
+    listener: TcpListener,
+    router: Router,
+    idle_max: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
     let (stop, mut stopped) = watch::channel(false);
     let signal = async move {
         shutdown.await;
@@ -39,6 +57,7 @@ pub async fn serve(
     let bounded = Bounded {
         inner: listener,
         free: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        idle_max,
     };
     let served = axum::serve(bounded, router).with_graceful_shutdown(signal);
     let too_late = async move {
@@ -58,6 +77,7 @@ pub async fn serve(
 struct Bounded {
     inner: TcpListener,
     free: Arc<Semaphore>,
+    idle_max: Duration,
 }
 
 impl Listener for Bounded {
@@ -71,6 +91,8 @@ impl Listener for Bounded {
         (
             Held {
                 stream,
+                idle: Box::pin(sleep(self.idle_max)),
+                idle_max: self.idle_max,
                 _permit: permit,
             },
             from,
@@ -85,7 +107,26 @@ impl Listener for Bounded {
 /// A connection that gives its place back when it is dropped.
 struct Held {
     stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
+    idle_max: Duration,
     _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// What was polled, unless nothing has come or gone for too long.
+    fn unless_idle<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            let until = clock::instant() + self.idle_max;
+            self.idle.as_mut().reset(until.into());
+            return polled;
+        }
+        let idle = self.idle.as_mut().poll(cx);
+        idle.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Held {
@@ -94,7 +135,8 @@ impl AsyncRead for Held {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.unless_idle(polled, cx)
     }
 }
 
@@ -104,7 +146,8 @@ impl AsyncWrite for Held {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.unless_idle(polled, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -120,7 +163,8 @@ impl AsyncWrite for Held {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.unless_idle(polled, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

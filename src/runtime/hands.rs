@@ -224,8 +224,11 @@ impl Hands for KafkaHands {
     }
 
     fn made_anew(&mut self, topic: &str, id: String) {
-        if let Ok(mut ids) = self.topic_ids.write() {
-            ids.insert(topic.to_owned(), id);
+        // Where nothing of it is ours any more, nothing is to be known of it.
+        if let Ok(mut ids) = self.topic_ids.write()
+            && let Some(known) = ids.get_mut(topic)
+        {
+            *known = id;
         }
     }
 

@@ -1,7 +1,8 @@
 //! Questions to Kafka that wait for an answer, on threads of their own: the barrier's and the fences' (they must not
 //! wait for anything else), and the slow round of metadata, lag and log starts.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::time::Duration;
 
 use super::hands::{Ask, TopicIds};
@@ -25,7 +26,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A topic's retention is looked up every so many rounds: hardly anybody changes it, and it takes a client of its own.
 const RETENTION_EVERY: u64 = 30;
 
-/// Answers the core's questions until the engine is gone.
+/// Answers the core's questions until the engine is gone: those about one topic in order, and each topic on a thread of its
+/// own, since one partition without a leader takes seconds to say so.
 pub fn answer_asks(
     names: &Names,
     admin: &Admin,
@@ -33,22 +35,58 @@ pub fn answer_asks(
     asks: &Receiver<Ask>,
     inputs: &SyncSender<Input>,
 ) {
-    while let Ok(ask) = asks.recv() {
-        let event = match ask {
-            Ask::AckEnds { ack, round } => Event::AckEnds {
-                ack,
-                round,
-                answer: same_ack_ends(names, admin, ids, ack),
-            },
-            Ask::Fence { topic, round } => Event::Fence {
-                topic,
-                round,
-                answer: fence(names, admin, topic),
-            },
-        };
-        if inputs.send(Input::Event(event)).is_err() {
-            return;
+    let answer_each = |asks: &Receiver<Ask>| {
+        while let Ok(ask) = asks.recv() {
+            let event = answer(names, admin, ids, ask);
+            if inputs.send(Input::Event(event)).is_err() {
+                return;
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        let mut threads: HashMap<About, Sender<Ask>> = HashMap::new();
+        while let Ok(ask) = asks.recv() {
+            let thread = threads.entry(ask.about()).or_insert_with(|| {
+                let (asks, received) = channel();
+                scope.spawn(move || answer_each(&received));
+                asks
+            });
+            // It ends only when the engine is gone.
+            if thread.send(ask).is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// What a question is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum About {
+    Acks(AckIx),
+    Topic(TopicIx),
+}
+
+impl Ask {
+    const fn about(&self) -> About {
+        match self {
+            Self::AckEnds { ack, .. } => About::Acks(*ack),
+            Self::Fence { topic, .. } => About::Topic(*topic),
+        }
+    }
+}
+
+fn answer(names: &Names, admin: &Admin, ids: &TopicIds, ask: Ask) -> Event {
+    match ask {
+        Ask::AckEnds { ack, round } => Event::AckEnds {
+            ack,
+            round,
+            answer: same_ack_ends(names, admin, ids, ack),
+        },
+        Ask::Fence { topic, round } => Event::Fence {
+            topic,
+            round,
+            answer: fence(names, admin, topic),
+        },
     }
 }
 

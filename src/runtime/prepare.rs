@@ -258,9 +258,18 @@ fn existing_config(
     name: &str,
     if_missing: &str,
 ) -> Result<Option<crate::kafka::admin::TopicConfigInfo>, KafkaProblem> {
-    if admin.topic(name)?.is_none() {
-        tracing::warn!(topic = name, "the topic does not exist: {if_missing}");
-        return Ok(None);
+    match admin.topic(name) {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            tracing::warn!(topic = name, "the topic does not exist: {if_missing}");
+            return Ok(None);
+        }
+        Err(away @ KafkaProblem::Unreachable(_)) => return Err(away),
+        // Forbidden, say: what needs it says so when it does.
+        Err(problem) => {
+            tracing::warn!(topic = name, %problem, "the topic cannot be looked at");
+            return Ok(None);
+        }
     }
     match admin.topic_config(name) {
         Ok(config) => Ok(Some(config)),

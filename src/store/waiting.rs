@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::SledStore;
+use super::{SledStore, move_aside};
 use crate::ports::{Checkpoint, Store, StoreError, StoreIdentity, StoredPartition};
 
 pub struct WaitingStore {
@@ -43,6 +43,15 @@ impl Store for WaitingStore {
             return store.write(checkpoint);
         }
         let mut store = SledStore::open(&self.path)?;
+        if !matches!(store.load(), Ok((None, _))) {
+            // What an earlier process kept is not ours: it was not read.
+            drop(store);
+            if let Err(error) = move_aside(&self.path) {
+                let (path, detail) = (self.path.display().to_string(), error.to_string());
+                return Err(StoreError::NoSpace { path, detail });
+            }
+            store = SledStore::open(&self.path)?;
+        }
         store.set_identity(&self.identity)?;
         self.opened = Some(store);
         Err(StoreError::NoSpace {

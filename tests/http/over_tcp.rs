@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ackwarden::cli::healthcheck::{HealthcheckError, check};
-use ackwarden::http::serve;
+use ackwarden::http::{serve, serve_with};
 use ackwarden::ports::{ApiRequest, Stats};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -130,4 +130,23 @@ async fn a_head_request_has_the_headers_and_no_body() {
         (response.status().as_u16(), body)
     });
     assert_eq!(call.await.unwrap(), (404, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_on_which_nothing_comes_make_room_for_others() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let idle = Duration::from_millis(500);
+    let router = Api::usual().router;
+    tokio::spawn(serve_with(listener, router, idle, std::future::pending()));
+    // As many as may be open, and one of them in the middle of a request's head.
+    let mut silent: Vec<TcpStream> = (0..256).map(|_| TcpStream::connect(at).unwrap()).collect();
+    silent[0].write_all(b"GET /livez HT").unwrap();
+    spawn_blocking(move || check(&format!("http://{at}")))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut nothing = Vec::new();
+    let closed = silent[1].read_to_end(&mut nothing);
+    assert!(closed.is_ok_and(|n| n == 0));
 }

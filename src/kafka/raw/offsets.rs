@@ -1,5 +1,6 @@
 //! Committed offsets with their metadata as bytes, and commits with the result of each partition.
 
+use std::collections::BTreeSet;
 use std::ptr;
 use std::time::Duration;
 
@@ -66,7 +67,8 @@ pub fn committed<C: ConsumerContext>(
 /// Commits, and waits. The result of each partition, in order.
 ///
 /// librdkafka (2.12) gives one partition's error to all that were committed with it, although Kafka took those. So where the
-/// error is a partition's, each half is committed again, down to the one.
+/// error is not the group's, each topic is committed again for itself, and where it is not the topic's, each half of its
+/// partitions, down to the one.
 ///
 /// # Errors
 /// Nothing could be committed at all.
@@ -74,29 +76,57 @@ pub fn commit<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     offsets: &[(String, i32, i64, String)],
 ) -> Result<Vec<Result<(), String>>, KafkaProblem> {
-    match commit_all(consumer, offsets)? {
-        Err::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(vec![Ok(()); offsets.len()]),
-        code if !is_of_a_partition(code) => Result::Err(KafkaProblem::Refused(error_text(code))),
-        code if offsets.len() == 1 => Ok(vec![Result::Err(error_text(code))]),
-        _ => {
-            let (first, second) = offsets.split_at(offsets.len() / 2);
-            let mut each = commit(consumer, first)?;
-            each.extend(commit(consumer, second)?);
-            Ok(each)
+    let code = commit_all(consumer, offsets)?;
+    if code == Err::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Ok(vec![Ok(()); offsets.len()]);
+    }
+    let Some(whose) = whose(code) else {
+        return Result::Err(KafkaProblem::Refused(error_text(code)));
+    };
+    let one_topic = offsets.iter().all(|o| o.0 == offsets[0].0);
+    if offsets.len() == 1 || (one_topic && whose == Whose::Topic) {
+        // librdkafka has tried some of these again by itself: not once for each partition, too.
+        return Ok(vec![Result::Err(error_text(code)); offsets.len()]);
+    }
+    if one_topic {
+        let (first, second) = offsets.split_at(offsets.len() / 2);
+        let mut each = commit(consumer, first)?;
+        each.extend(commit(consumer, second)?);
+        return Ok(each);
+    }
+    let mut each = vec![Ok(()); offsets.len()];
+    let topics: BTreeSet<&String> = offsets.iter().map(|o| &o.0).collect();
+    for topic in topics {
+        let (places, of_topic): (Vec<usize>, Vec<_>) = offsets
+            .iter()
+            .enumerate()
+            .filter(|(_, o)| o.0 == *topic)
+            .map(|(i, o)| (i, o.clone()))
+            .unzip();
+        for (place, result) in places.into_iter().zip(commit(consumer, &of_topic)?) {
+            each[place] = result;
         }
     }
+    Ok(each)
 }
 
-/// Whether Kafka says that of one partition, and not of the group.
-const fn is_of_a_partition(code: Err) -> bool {
-    matches!(
-        code,
+/// Of whom an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Topic,
+    Partition,
+}
+
+/// `None`: the group's, or the connection's.
+const fn whose(code: Err) -> Option<Whose> {
+    match code {
         Err::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED
-            | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID
-            | Err::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE
-            | Err::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE
-    )
+        | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID => Some(Whose::Topic),
+        Err::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE
+        | Err::RD_KAFKA_RESP_ERR_INVALID_COMMIT_OFFSET_SIZE => Some(Whose::Partition),
+        _ => None,
+    }
 }
 
 fn commit_all<C: ConsumerContext>(
