@@ -76,6 +76,9 @@ fn say(text: &str) {
 struct Writer {
     child: Child,
     lines: mpsc::Receiver<String>,
+    /// The last checkpoint that it said it began, and the last that it said was done.
+    begun: u64,
+    done: u64,
 }
 
 impl Writer {
@@ -99,22 +102,50 @@ impl Writer {
                 let _ = sender.send(line);
             }
         });
-        Self { child, lines }
+        Self {
+            child,
+            lines,
+            begun: 0,
+            done: 0,
+        }
+    }
+
+    /// Waits until it has begun so many checkpoints.
+    fn wait_begun(&mut self, count: u64) {
+        for _ in 0..count {
+            while !self.hear() {}
+        }
+    }
+
+    /// The next thing that it says: whether it begins a checkpoint.
+    fn hear(&mut self) -> bool {
+        let line = self
+            .lines
+            .recv_timeout(Duration::from_secs(60))
+            .expect("a line");
+        self.note(&line)
+    }
+
+    fn note(&mut self, line: &str) -> bool {
+        match line.split_once(' ') {
+            Some(("begin", n)) => {
+                self.begun = n.parse().expect("a number");
+                return true;
+            }
+            Some(("done", n)) => self.done = n.parse().expect("a number"),
+            _ => {}
+        }
+        false
     }
 
     /// Kills it and reads what it still said: the last checkpoint that was begun, and the last acknowledged.
     fn kill(mut self) -> (u64, u64) {
         self.child.kill().expect("kill");
         self.child.wait().expect("wait");
-        let (mut begun, mut done) = (0, 0);
         while let Ok(line) = self.lines.recv() {
-            match line.split_once(' ') {
-                Some(("begin", n)) => begun = n.parse().expect("a number"),
-                Some(("done", n)) => done = n.parse().expect("a number"),
-                _ => {}
-            }
+            self.note(&line);
         }
-        (begun, done)
+        (self.begun, self.done)
     }
 }
 
@@ -141,9 +172,15 @@ fn kill_again_and_again(rewrite_floor_bytes: u64) {
     let mut in_flight = 0;
     let mut known = 0_u64;
     for kill in 0..KILLS {
-        let writer = Writer::start(&path, known + 1, rewrite_floor_bytes);
-        // Some before the store is open, most somewhere within one of some dozens of writes.
-        let wait_us = 3_000 + (kill * 2_654_435_761 + u64::from(std::process::id())) % 150_000;
+        let mut writer = Writer::start(&path, known + 1, rewrite_floor_bytes);
+        let random = kill * 2_654_435_761 + u64::from(std::process::id());
+        // Some while the store is opened, most somewhere within one of some writes, or just behind it.
+        let wait_us = if kill % 8 == 0 {
+            random % 20_000
+        } else {
+            writer.wait_begun(2 + kill % 5);
+            random % 5_000
+        };
         std::thread::sleep(Duration::from_micros(wait_us));
         let (begun, done) = writer.kill();
         let (begun, done) = (begun.max(known), done.max(known));
@@ -171,6 +208,7 @@ fn kill_again_and_again(rewrite_floor_bytes: u64) {
         };
         known = matched;
     }
+    eprintln!("{KILLS} kills, {in_flight} of them within one of {known} writes");
     assert!(known > KILLS, "only {known} checkpoints were written");
     assert!(in_flight > KILLS / 4, "only {in_flight} kills hit a write");
 }
