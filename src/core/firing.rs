@@ -122,11 +122,7 @@ impl Topic {
                 return None;
             }
             // A deadline that was set into the past is none that anybody could know of: ACKs up to now are in time.
-            let known = if Guard::RetimedAsOfNow.holds() {
-                deadline.max(self.retimed_at)
-            } else {
-                deadline
-            };
+            let known = deadline.max(self.retimed_at);
             let (open, wants) = acks.want(known, cx.now, next_round);
             if let Some(round) = wants.ask {
                 cx.effects.push(Effect::AskAckEnds {

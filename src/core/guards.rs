@@ -18,8 +18,6 @@ macro_rules! guards {
 }
 
 guards! {
-    /// A deadline that an operator moves into the past counts as of the change (6).
-    RetimedAsOfNow,
     /// Nothing fires before everything that was on the ACK topic is applied (6).
     Barrier,
     /// Caught up once is not caught up at the deadline (6).

@@ -1,9 +1,10 @@
 //! Restarts from a checkpoint, and wall clocks that are set: a retry is neither forgotten for it, nor sent in vain.
 
+use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::view::State;
-use ackwarden::core::{Policy, Publication};
+use ackwarden::core::{Event, Policy, Publication};
 
-use crate::driver::{Driver, policy};
+use crate::driver::{Driver, T, policy};
 use crate::kept::Kept;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -122,6 +123,42 @@ fn a_wall_clock_that_was_set_back_meanwhile_postpones_a_retry_by_no_more_than_on
     d = restart(d, &policy, &kept);
     d.pass(8_000);
     assert_eq!(d.published.len(), 1);
+}
+
+#[test]
+fn what_is_timed_anew_and_was_due_before_by_that_waits_for_all_acks_of_before_the_change() {
+    let mut d = Driver::start(Policy {
+        timeout_ms: 10_000,
+        ..policy()
+    });
+    let first = d.message(None, 7);
+    d.pass(3_000);
+    let second = d.message(None, 7);
+    d.pass(7_200);
+    let copy = d.copy_lands();
+    // What was on the ACK topic when this one was due is known: later than the first will have been due, by what is set below.
+    d.pass(3_000);
+    d.copy_lands();
+    d.pass(1_500);
+    // An ACK that is not read yet.
+    d.ack_end += 1;
+    d.handle(Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            timeout_ms: Some(1_000),
+            ..PolicyPatch::default()
+        },
+        apply_pending: true,
+    });
+    d.pass(300);
+    assert!(d.published.is_empty(), "{:?}", d.published);
+    // It was about the first.
+    d.ack_end -= 1;
+    d.ack(copy);
+    d.pass(300);
+    assert_eq!(d.state(first), State::Acked);
+    let sent: Vec<i64> = d.published.iter().map(|p| p.msg.origin).collect();
+    assert_eq!(sent, [second]);
 }
 
 #[test]
