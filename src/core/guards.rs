@@ -86,8 +86,6 @@ guards! {
     EarlyAck,
     /// What is said while a partition stands still is read again, behind the copies (7).
     HeardWhileFrozen,
-    /// Of a copy, until its place is reported or it is read (7).
-    EarlyAckOfCopy,
     /// And is an orphan only by a fence that was asked after it (14).
     OrphanByFence,
     /// A settled message is remembered while a copy of it may still come (8).

@@ -141,7 +141,7 @@ impl Topic {
                 if let (Some(Some(attempt)), Some(cause)) = (counts, cause) {
                     self.attempt_counts(number, origin, attempt, cause, cx);
                 }
-                if !known && Guard::EarlyAckOfCopy.holds() {
+                if !known {
                     // B may have read it, and its ACK may have been read, before the report came.
                     self.take_early(number, at.offset, cx);
                 }

@@ -208,3 +208,17 @@ fn what_is_read_back_while_it_is_fetched_to_be_sent_again_takes_no_room_for_ever
     d.pass(1_100);
     assert_eq!(d.published.len(), 1);
 }
+
+#[test]
+fn an_ack_of_a_copy_that_came_before_its_report_settles_it_when_the_report_comes() {
+    let mut d = Driver::start(policy());
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    // B has read it, and the source has not been read so far.
+    let copy = d.source_end;
+    d.ack(copy);
+    assert_eq!(d.state(m), State::Outstanding);
+    let at = ackwarden::core::LogPosition::new(0, copy);
+    d.report(PublishOutcome::Durable(at));
+    assert_eq!(d.state(m), State::Acked);
+}
