@@ -86,7 +86,7 @@ guards! {
     EarlyAck,
     /// What is said while a partition stands still is read again, behind the copies (7).
     HeardWhileFrozen,
-    /// And is an orphan only by a fence that was asked after it (14).
+    /// An early ACK is an orphan only by a fence that was asked after it (14).
     OrphanByFence,
     /// A settled message is remembered while a copy of it may still come (8).
     Tombstone,

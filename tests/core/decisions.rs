@@ -58,14 +58,13 @@ fn an_attempt_more_that_is_allowed_while_the_payload_is_fetched_is_made() {
     let m = d.message(None, 7);
     d.holds_fetches = true;
     d.pass(1_100);
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides: PolicyPatch {
+    d.overrides(
+        PolicyPatch {
             max_attempts: Some(2),
             ..PolicyPatch::default()
         },
-        apply_pending: false,
-    });
+        false,
+    );
     d.fetch_held();
     d.pass(50);
     assert_eq!(d.published.len(), 1);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::PartitionImage;
+use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, OperatorAction, OperatorReply, State};
 use ackwarden::core::{
@@ -316,6 +317,15 @@ impl Driver {
             outcome,
         });
         publish.what
+    }
+
+    /// Its overrides are these from now on.
+    pub fn overrides(&mut self, overrides: PolicyPatch, apply_pending: bool) {
+        self.handle(Event::PolicyChanged {
+            topic: T,
+            overrides,
+            apply_pending,
+        });
     }
 
     /// An operator wants it; gives the answer, if there is one before a record is durable.

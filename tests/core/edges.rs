@@ -9,14 +9,6 @@ use crate::scene::{Logs, Member};
 
 const DAY_MS: u64 = 86_400_000;
 
-fn patch(d: &mut Driver, overrides: PolicyPatch) {
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides,
-        apply_pending: false,
-    });
-}
-
 #[test]
 fn acks_of_positions_at_the_ends_of_the_numbers_settle_nothing_and_cost_nothing() {
     let mut d = Driver::start(policy());
@@ -114,12 +106,12 @@ fn a_limit_that_falls_below_the_attempt_under_way_ends_it_at_its_deadline_and_no
         d.copy_lands();
     }
     assert_eq!(d.found(m).message.attempt, 7);
-    patch(
-        &mut d,
+    d.overrides(
         PolicyPatch {
             max_attempts: Some(2),
             ..PolicyPatch::default()
         },
+        false,
     );
     d.pass(500);
     assert!(d.published.is_empty(), "its wait is not over");

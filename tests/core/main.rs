@@ -267,14 +267,13 @@ fn a_plain_extend_shortens_no_wait() {
         ..policy()
     });
     let m = d.message(None, 7);
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides: PolicyPatch {
+    d.overrides(
+        PolicyPatch {
             timeout_ms: Some(500),
             ..PolicyPatch::default()
         },
-        apply_pending: false,
-    });
+        false,
+    );
     d.pass(1_000);
     d.say(at(m), Verdict::Extend, None);
     d.pass(8_000);
@@ -317,14 +316,13 @@ fn a_changed_timeout_is_for_what_comes_unless_it_is_applied_to_what_waits() {
             ..policy()
         });
         d.message(None, 7);
-        d.handle(Event::PolicyChanged {
-            topic: T,
-            overrides: PolicyPatch {
+        d.overrides(
+            PolicyPatch {
                 timeout_ms: Some(500),
                 ..PolicyPatch::default()
             },
             apply_pending,
-        });
+        );
         d.pass(1_000);
         assert_eq!(d.published.len(), retried);
         d.message(None, 8);
@@ -358,14 +356,13 @@ fn without_a_dead_letter_topic_it_is_parked_and_pins_the_low_water_mark_until_th
     d.pass(1_100);
     assert_eq!(d.state(m), State::Parked);
     assert_eq!(d.committed.as_ref().map(|c| c.0), Some(m));
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides: PolicyPatch {
+    d.overrides(
+        PolicyPatch {
             dead_letter: Some(Some("dlq".into())),
             ..PolicyPatch::default()
         },
-        apply_pending: false,
-    });
+        false,
+    );
     d.pass(100);
     assert!(matches!(
         d.published[0].what,
@@ -412,14 +409,13 @@ fn records_that_were_gone_before_they_were_read_stop_the_partition_until_somebod
     assert_eq!(frozen(&d), [FrozenWhy::SourceLost]);
     d.pass(2_000);
     assert!(d.committed.is_none());
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides: PolicyPatch {
+    d.overrides(
+        PolicyPatch {
             on_lost_range: Some(OnLostRange::ReportAndContinue),
             ..PolicyPatch::default()
         },
-        apply_pending: false,
-    });
+        false,
+    );
     d.pass(500);
     assert!(frozen(&d).is_empty());
     let m = d.message(None, 7);

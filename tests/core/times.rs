@@ -2,9 +2,9 @@
 
 use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::view::State;
-use ackwarden::core::{Event, Policy, Publication};
+use ackwarden::core::{Policy, Publication};
 
-use crate::driver::{Driver, T, policy};
+use crate::driver::{Driver, policy};
 use crate::kept::Kept;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -142,14 +142,13 @@ fn what_is_timed_anew_and_was_due_before_by_that_waits_for_all_acks_of_before_th
     d.pass(1_500);
     // An ACK that is not read yet.
     d.ack_end += 1;
-    d.handle(Event::PolicyChanged {
-        topic: T,
-        overrides: PolicyPatch {
+    d.overrides(
+        PolicyPatch {
             timeout_ms: Some(1_000),
             ..PolicyPatch::default()
         },
-        apply_pending: true,
-    });
+        true,
+    );
     d.pass(300);
     assert!(d.published.is_empty(), "{:?}", d.published);
     // It was about the first.

@@ -37,6 +37,20 @@ impl Running {
         })
     }
 
+    /// One of the timeout and one of the attempts, both under way.
+    fn two_patches(&self) -> (Reply, Reply) {
+        let first = self.patch(PolicyPatch {
+            timeout_ms: Some(7_000),
+            ..PolicyPatch::default()
+        });
+        let second = self.patch(PolicyPatch {
+            max_attempts: Some(9),
+            ..PolicyPatch::default()
+        });
+        self.view();
+        (first, second)
+    }
+
     fn pause(&self, paused: bool) -> Reply {
         self.ask(|reply| ApiRequest::Pause {
             topic: T,
@@ -47,8 +61,12 @@ impl Running {
 
     /// The record of that number is durable at that offset of the state topic.
     fn is_durable(&self, number: usize, offset: i64) {
+        let at = LogPosition::new(0, offset);
+        self.is_reported(number, PublishOutcome::Durable(at));
+    }
+
+    fn is_reported(&self, number: usize, outcome: PublishOutcome) {
         let token = self.changes.lock().expect("the test")[number];
-        let outcome = PublishOutcome::Durable(LogPosition::new(0, offset));
         Inbox::new(self.inputs.clone()).put([Answer::Reported { token, outcome }]);
     }
 
@@ -116,15 +134,7 @@ fn what_stands_later_on_the_state_topic_holds_whatever_is_heard_first() {
 #[test]
 fn of_two_changes_of_a_policy_under_way_the_second_is_laid_over_the_first() {
     let running = Running::start(Box::new(MemoryStore::new()));
-    let first = running.patch(PolicyPatch {
-        timeout_ms: Some(7_000),
-        ..PolicyPatch::default()
-    });
-    let second = running.patch(PolicyPatch {
-        max_attempts: Some(9),
-        ..PolicyPatch::default()
-    });
-    running.view();
+    let (first, second) = running.two_patches();
     running.is_durable(0, 1);
     assert_eq!(first.blocking_recv(), Ok(Ok(())));
     running.view();
@@ -141,18 +151,8 @@ fn of_two_changes_of_a_policy_under_way_the_second_is_laid_over_the_first() {
 #[test]
 fn a_change_that_failed_is_not_in_the_one_behind_it() {
     let running = Running::start(Box::new(MemoryStore::new()));
-    let first = running.patch(PolicyPatch {
-        timeout_ms: Some(7_000),
-        ..PolicyPatch::default()
-    });
-    let second = running.patch(PolicyPatch {
-        max_attempts: Some(9),
-        ..PolicyPatch::default()
-    });
-    running.view();
-    let token = running.changes.lock().expect("the test")[0];
-    let outcome = PublishOutcome::Refused("no".into());
-    Inbox::new(running.inputs.clone()).put([Answer::Reported { token, outcome }]);
+    let (first, second) = running.two_patches();
+    running.is_reported(0, PublishOutcome::Refused("no".into()));
     assert!(matches!(first.blocking_recv(), Ok(Err(Refusal::Kafka(_)))));
     running.view();
     running.is_durable(1, 2);
