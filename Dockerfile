@@ -29,12 +29,13 @@ COPY --from=build /ackwarden /usr/local/bin/ackwarden
 
 USER 10001:10001
 WORKDIR /var/lib/ackwarden
+# ACKWARDEN_STORE wins over `store.path` of the file.
 ENV ACKWARDEN_CONFIG=/etc/ackwarden/ackwarden.toml \
     ACKWARDEN_STORE=/var/lib/ackwarden/data
 VOLUME ["/var/lib/ackwarden"]
 # API, probes and metrics. This release listens on loopback: reachable from within the container's network namespace alone.
 EXPOSE 8080
-# Ready once everything is rebuilt, which may take minutes without a store.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=5m --retries=3 CMD ["ackwarden", "healthcheck"]
+# Alive, and not ready: a rebuild may take long, and nobody is to end it in the middle. It reads ACKWARDEN_CONFIG.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["ackwarden", "healthcheck", "--live"]
 ENTRYPOINT ["ackwarden"]
 CMD ["serve"]

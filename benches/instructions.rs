@@ -145,6 +145,7 @@ fn work(name: &str) {
 
 fn core(shape: Shape) {
     let limits = CoreLimits {
+        early_weight_max: 200_000,
         settled_max: 20_000,
         ..Rig::limits()
     };

@@ -108,9 +108,15 @@ impl Service {
     /// Starts everything; what cannot be known at once (Kafka is away, a topic is refused) comes out of
     /// [`wait`](Self::wait).
     ///
+    /// `stop` may be used already while this starts.
+    ///
     /// # Errors
     /// The port is in use, or the store.
-    pub fn start(config: Config, broker: Broker) -> Result<Self, ServeError> {
+    pub fn start(
+        config: Config,
+        broker: Broker,
+        stop: Arc<StopSwitch>,
+    ) -> Result<Self, ServeError> {
         let address = config.http.listen;
         let listener = TcpListener::bind(address)
             .and_then(|l| l.set_nonblocking(true).map(|()| l))
@@ -120,12 +126,17 @@ impl Service {
             .map_err(|detail| ServeError::Listen { address, detail })?;
         let store = open_store(&config)?;
         let (requests, received) = mpsc::channel(REQUESTS_MAX);
-        let stop = Arc::new(StopSwitch::default());
         let trouble = Trouble::default();
         let state = ApiState::new(requests.clone(), Arc::new(directory(&config)), http);
         let (http_stop, http_stopped) = oneshot::channel();
         let http_thread = spawn_http(listener, state, http_stopped)?;
-        spawn_bridge(received, Arc::clone(&stop), trouble.clone())?;
+        let max_outstanding = config.limits.max_outstanding;
+        spawn_bridge(
+            received,
+            Arc::clone(&stop),
+            trouble.clone(),
+            max_outstanding,
+        )?;
         tracing::info!(%http, "the API listens");
         let main = std::thread::Builder::new().name("service".into()).spawn({
             let stop = Arc::clone(&stop);
@@ -213,6 +224,7 @@ fn spawn_bridge(
     mut requests: mpsc::Receiver<ApiRequest>,
     stop: Arc<StopSwitch>,
     trouble: Trouble,
+    max_outstanding: u64,
 ) -> Result<(), ServeError> {
     std::thread::Builder::new()
         .name("bridge".into())
@@ -226,13 +238,14 @@ fn spawn_bridge(
                     },
                     None => request,
                 };
-                not_yet(request, &trouble);
+                not_yet(request, &trouble, max_outstanding);
             }
         })?;
     Ok(())
 }
 
-fn not_yet(request: ApiRequest, trouble: &Trouble) {
+/// The answers without an engine. No topics at all is what the API takes for that where an answer cannot say it.
+fn not_yet(request: ApiRequest, trouble: &Trouble, max_outstanding: u64) {
     let progress = Default::default();
     let recovering = || Refusal::Recovering(progress);
     match request {
@@ -249,6 +262,7 @@ fn not_yet(request: ApiRequest, trouble: &Trouble) {
         ApiRequest::Unmatched { reply, .. } => drop(reply.send((Vec::new(), false))),
         ApiRequest::Stats { reply } => drop(reply.send(Stats {
             recovering: Some(progress),
+            max_outstanding,
             kafka_trouble: trouble.recent(),
             ..Stats::default()
         })),
@@ -294,7 +308,7 @@ fn run(
     let publisher = Publisher::spawn(&settings.publisher(), trouble, Arc::clone(&counts), reports)?;
     // A topic that is not there is followed from its first record when it appears: this look is its first.
     let bear = || {
-        let missing = |t: &TopicConfig| matches!(admin.topic(&t.name), Ok(None));
+        let missing = |t: &TopicConfig| prepare::is_missing(&admin, &t.name, &stopped);
         let unborn = |t: &&TopicConfig| state.birth(&t.name).is_none() && missing(t);
         let names_of: Vec<String> = config
             .topics
@@ -368,4 +382,18 @@ fn until_answered<T>(
         std::thread::sleep(Duration::from_millis(500));
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_engine_the_limit_is_that_of_the_configuration() {
+        let (reply, mut answer) = oneshot::channel();
+        not_yet(ApiRequest::Stats { reply }, &Trouble::default(), 7);
+        let stats = answer.try_recv().unwrap();
+        assert_eq!(stats.max_outstanding, 7);
+        assert!(!stats.ready && stats.recovering.is_some());
+    }
 }

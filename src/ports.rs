@@ -106,6 +106,8 @@ pub struct Checkpoint {
 pub struct PartitionDelta {
     pub topic: String,
     pub partition: i32,
+    /// Of the topic that it is about, in Kafka's text form; empty: not told.
+    pub topic_id: String,
     pub header: PartitionHeader,
     /// Blocks that are new or changed; one without entries is removed.
     pub blocks: Vec<BlockImage>,
@@ -122,6 +124,8 @@ pub struct PartitionDelta {
 pub struct StoredPartition {
     pub topic: String,
     pub partition: i32,
+    /// As of the last delta.
+    pub topic_id: String,
     /// `None`: what was kept cannot be trusted (checksum, half-written); rebuild it from Kafka.
     pub image: Option<PartitionImage>,
 }
@@ -131,9 +135,8 @@ pub struct StoredPartition {
 pub struct StoreIdentity {
     /// Static membership id, made once at random.
     pub instance_id: String,
-    /// Cluster id and topic ids (name, id in Kafka's text form) that the partitions belong to.
+    /// The cluster that the partitions belong to.
     pub cluster_id: String,
-    pub topic_ids: Vec<(String, String)>,
 }
 
 /// The view of the topics that survives a restart. Losing it loses no message.

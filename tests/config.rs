@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ackwarden::config::schema::{PROPERTIES, Table};
 use ackwarden::config::{
-    Config, ConfigError, EXAMPLE, IdSource, Loaded, Overrides, Start, dead_letter_conflict, load,
-    load_text, redacted,
+    Config, ConfigError, EXAMPLE, IdSource, Loaded, Override, Overrides, Start,
+    dead_letter_conflict, load, load_text, redacted,
 };
 use ackwarden::core::{OnLostRange, SameId};
 
@@ -251,11 +251,11 @@ fn each_layer_wins_over_the_one_before() {
     let env = [("ACKWARDEN__HTTP__LISTEN", "127.0.0.1:2")];
     assert_eq!(with_env(text, &env).unwrap().config.http.listen.port(), 2);
     let flags = Overrides {
-        listen: Some("127.0.0.1:3".to_owned()),
-        brokers: Some("b:1".to_owned()),
-        group_id: Some("g".to_owned()),
-        instance_id: Some("i".to_owned()),
-        store_path: Some("/s".to_owned()),
+        listen: Some("127.0.0.1:3".into()),
+        brokers: Some("b:1".into()),
+        group_id: Some("g".into()),
+        instance_id: Some("i".into()),
+        store_path: Some("/s".into()),
     };
     let env = env.map(|(n, v)| (n.to_owned(), v.to_owned()));
     let config = load_text("a.toml", text, env.into_iter(), &flags)
@@ -411,7 +411,7 @@ fn a_mistake_in_the_environment_names_the_variable() {
 #[test]
 fn a_flag_that_is_wrong_is_named() {
     let flags = Overrides {
-        listen: Some("0.0.0.0:8080".to_owned()),
+        listen: Some("0.0.0.0:8080".into()),
         ..Overrides::default()
     };
     let outcome = load_text("a.toml", "[topics.orders]", std::iter::empty(), &flags);
@@ -421,8 +421,62 @@ fn a_flag_that_is_wrong_is_named() {
       |
       | --listen 0.0.0.0:8080
       |          ^^^^^^^^^^^^
-      = listen on loopback, "127.0.0.1:8080", and put a proxy that authenticates in front
+      = listen on loopback, "127.0.0.1:8080", and put a proxy in front that authenticates, and sets the Host header to localhost
     "#);
+}
+
+#[test]
+fn a_variable_that_stands_in_for_a_flag_is_named_itself() {
+    let flags = Overrides {
+        listen: Some(Override {
+            value: String::new(),
+            variable: Some("ACKWARDEN_LISTEN".to_owned()),
+        }),
+        ..Overrides::default()
+    };
+    let outcome = load_text("a.toml", "[topics.orders]", std::iter::empty(), &flags);
+    insta::assert_snapshot!(told(outcome), @r#"
+    error: `listen` is no address and port
+     --> environment variable ACKWARDEN_LISTEN
+      |
+      | ACKWARDEN_LISTEN=
+      |                  ^
+      = such as "127.0.0.1:8080" or "[::1]:8080"
+    "#);
+}
+
+#[test]
+fn what_was_set_outside_of_the_file_is_told_by_name_alone() {
+    let env = [
+        ("ACKWARDEN__LIMITS__SETTLED_MAX", "7"),
+        ("ACKWARDEN__KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let flags = Overrides {
+        brokers: Some("b:1".into()),
+        store_path: Some(Override {
+            value: "/s".to_owned(),
+            variable: Some("ACKWARDEN_STORE".to_owned()),
+        }),
+        ..Overrides::default()
+    };
+    let loaded = load_text("a.toml", "[topics.orders]", env.into_iter(), &flags);
+    assert_eq!(
+        loaded.unwrap_or_else(|e| panic!("{e}")).set_outside,
+        [
+            "ACKWARDEN__KAFKA__PROPERTIES__SASL_PASSWORD",
+            "ACKWARDEN__LIMITS__SETTLED_MAX",
+            "--brokers",
+            "ACKWARDEN_STORE"
+        ]
+    );
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_file_is_told() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let told = told(load(Some(here), std::iter::empty(), &Overrides::default()));
+    assert!(told.contains("Docker makes a directory"), "{told}");
 }
 
 #[test]
@@ -660,7 +714,7 @@ enabled = true
       |
     5 | listen = "0.0.0.0:8080"
       |          ^^^^^^^^^^^^^^
-      = listen on loopback, "127.0.0.1:8080", and put a proxy that authenticates in front
+      = listen on loopback, "127.0.0.1:8080", and put a proxy in front that authenticates, and sets the Host header to localhost
 
     error: `tls_cert` is not built yet
      --> ackwarden.toml:6:1

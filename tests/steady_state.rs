@@ -23,6 +23,7 @@ const BATCHES: usize = 100;
 /// Allocations for each thousand messages that come, are acknowledged and go.
 fn allocations_per_batch(shape: Shape, checkpoint_every_ms: u64) -> f64 {
     let limits = ackwarden::core::CoreLimits {
+        early_weight_max: 200_000,
         settled_max: 50_000,
         ..Rig::limits()
     };

@@ -319,6 +319,7 @@ impl Rig {
     pub fn limits() -> CoreLimits {
         CoreLimits {
             max_outstanding: 100_000_000,
+            early_weight_max: 200_000,
             settled_max: 1_000_000,
             settled_retention_ms: 3_600_000,
             commit_every_ms: 1_000,

@@ -1,10 +1,12 @@
 //! The store at the start: opened, or moved aside, or done without; and what it knows of us.
 
+use std::path::Path;
+
 use super::ServeError;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, user};
 use crate::ports::{Store, StoreError, StoreIdentity};
-use crate::runtime::Images;
+use crate::runtime::{Images, KeptImage};
 use crate::store::{MemoryStore, SledStore, WaitingStore, move_aside};
 
 pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> {
@@ -17,9 +19,44 @@ pub(super) fn open_store(config: &Config) -> Result<Box<dyn Store>, ServeError> 
             Ok(Box::new(WaitingStore::new(path)))
         }
         Err(error) => {
-            let aside = move_aside(path);
-            tracing::warn!(%error, ?aside, "the store is moved aside and rebuilt from kafka");
-            Ok(Box::new(SledStore::open(path)?))
+            tracing::warn!(%error, "the store cannot be opened");
+            let is_aside = put_aside(path);
+            match SledStore::open(path) {
+                Ok(store) => Ok(Box::new(store)),
+                Err(StoreError::Broken { path, detail }) if !is_aside => Err(StoreError::Broken {
+                    path,
+                    detail: format!(
+                        "{detail}: make it writable for {}, or set store.path",
+                        user()
+                    ),
+                }
+                .into()),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// In place of one that broke while it was in use.
+pub(super) fn open_store_anew(path: &Path) -> Result<Box<dyn Store>, StoreError> {
+    put_aside(path);
+    match SledStore::open(path) {
+        Ok(store) => Ok(Box::new(store)),
+        Err(StoreError::NoSpace { .. }) => Ok(Box::new(WaitingStore::new(path))),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is out of the way.
+fn put_aside(path: &Path) -> bool {
+    match move_aside(path) {
+        Ok(aside) => {
+            tracing::warn!(aside = %aside.display(), "the store is moved aside, and rebuilt from kafka");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the store cannot be moved aside");
+            false
         }
     }
 }
@@ -49,8 +86,7 @@ pub(super) fn load_store(
             if matches!(error, StoreError::Broken { .. }) {
                 // Closed before it is moved: it would not take a checkpoint either.
                 *store = Box::new(MemoryStore::new());
-                let aside = move_aside(&config.store.path);
-                tracing::warn!(?aside, "the store is moved aside and begun anew");
+                put_aside(&config.store.path);
                 *store = open_store(config)?;
             }
             (None, Vec::new())
@@ -66,7 +102,6 @@ pub(super) fn load_store(
     if let Err(error) = store.set_identity(&StoreIdentity {
         instance_id: owner.clone(),
         cluster_id: cluster_id.to_owned(),
-        topic_ids: Vec::new(),
     }) {
         tracing::warn!(%error, "the store's identity could not be written");
     }
@@ -74,7 +109,11 @@ pub(super) fn load_store(
     for partition in stored {
         match partition.image {
             Some(image) if same_cluster => {
-                images.insert((partition.topic, partition.partition), image);
+                let kept = KeptImage {
+                    topic_id: partition.topic_id,
+                    image,
+                };
+                images.insert((partition.topic, partition.partition), kept);
             }
             Some(_) => {}
             None => tracing::warn!(
@@ -102,4 +141,39 @@ pub(super) fn random_hex() -> String {
         bytes = clock::now().wall_ms.to_be_bytes();
     }
     format!("{:016x}", u64::from_be_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, load_text};
+
+    fn open_at(path: &Path) -> Result<Box<dyn Store>, ServeError> {
+        let text = format!("[store]\npath = {path:?}\n[topics.orders]");
+        let loaded = load_text("", &text, std::iter::empty(), &Overrides::default());
+        open_store(&loaded.unwrap().config)
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_written_says_for_whom_it_has_to_be_made_writable() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "not a store").unwrap();
+        let error = open_at(&file).err().unwrap().to_string();
+        assert!(error.contains("make it writable for uid "), "{error}");
+        assert!(error.contains("store.path"), "{error}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"not a store");
+    }
+
+    #[test]
+    fn a_store_that_is_damaged_is_moved_aside_and_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        drop(open_at(&path).unwrap());
+        std::fs::write(path.join("CURRENT"), "nonsense").unwrap();
+        assert!(open_at(&path).is_ok());
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        let mut names = names.map(|e| e.unwrap().file_name().into_string().unwrap());
+        assert!(names.any(|name| name.starts_with("store.broken-")));
+    }
 }

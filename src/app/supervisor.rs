@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::store::open_store_anew;
 use super::{ServeError, StopSwitch};
 use crate::clock;
 use crate::config::TopicConfig;
@@ -23,14 +24,13 @@ use crate::kafka::reader::Reader;
 use crate::kafka::readers::Readers;
 use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
-use crate::ports::{Store, StoreError, StoreIdentity};
+use crate::ports::{Store, StoreIdentity};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
     AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input, KafkaHands,
-    KnownState, Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
+    KnownState, Look, Names, Pace, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
     keep_round, take_over,
 };
-use crate::store::{SledStore, move_aside};
 
 /// Where not all topics can be taken over together: for how long they are tried one by one.
 const EACH_TOPIC_WITHIN: Duration = Duration::from_secs(20);
@@ -78,8 +78,15 @@ impl Supervisor<'_> {
         let (settings, trouble) = (&self.settings, &self.trouble);
         let (lost, lost_received) = channel();
         let rules = &names.rules;
-        let source_sink = || SourceSink::new(Arc::clone(rules), inputs.clone(), lost.clone());
-        let ack_sink = || AckSink::new(Lane::Main, Arc::clone(rules), inputs.clone(), lost.clone());
+        let pace = Arc::<Pace>::default();
+        let source_sink = || {
+            let (rules, pace) = (Arc::clone(rules), Arc::clone(&pace));
+            SourceSink::new(rules, inputs.clone(), lost.clone(), pace)
+        };
+        let ack_sink = || {
+            let (rules, pace) = (Arc::clone(rules), Arc::clone(&pace));
+            AckSink::new(Lane::Main, rules, inputs.clone(), lost.clone(), pace)
+        };
         let source_readers = Readers::spawn(
             "source-reader",
             &settings.reader("source-reader"),
@@ -97,7 +104,9 @@ impl Supervisor<'_> {
             let (settings, trouble) = (settings.reader("rebuild-reader"), trouble.clone());
             move || {
                 let (rules, inputs) = (Arc::clone(&rules), inputs.clone());
-                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone());
+                // Nobody waits for what is rebuilt beside others.
+                let pace = Arc::<Pace>::default();
+                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone(), pace);
                 Reader::spawn("rebuild-reader", &settings, &trouble, sink)
             }
         }));
@@ -147,17 +156,11 @@ impl Supervisor<'_> {
             names: names.clone(),
         };
         let path = names.config.store.path.clone();
-        let reopen = Box::new(move || -> Result<Box<dyn Store>, StoreError> {
-            if let Err(error) = move_aside(&path) {
-                tracing::warn!(%error, "the broken store could not be moved aside");
-            }
-            Ok(Box::new(SledStore::open(&path)?))
-        });
+        let reopen = Box::new(move || open_store_anew(&path));
         let store_size_bytes = store.size_bytes();
         let identity = StoreIdentity {
             instance_id: names.owner.clone(),
             cluster_id: names.cluster_id.clone(),
-            topic_ids: Vec::new(),
         };
         let checkpoints = Checkpoints::spawn(store, identity, reopen, inputs)?;
         let seed = clock::now().wall_ms as u64 ^ u64::from(std::process::id());

@@ -3,14 +3,20 @@
 //! Every flag has an environment variable; the flag wins. What a flag says about the configuration wins over the file
 //! and over `ACKWARDEN__…`. Commands that the contract names and this release has not are there, hidden, and say so.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::FalseyValueParser;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _};
+use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Overrides;
+use super::healthcheck::Probe;
+use super::logging::log_filter;
 use crate::config::duration::parse_duration_ms;
+use crate::config::{self, Override, Overrides};
 
 /// What the process ends with. Documented in `--help`; scripts and supervisors rely on them.
 pub mod exit {
@@ -47,6 +53,22 @@ pub struct Cli {
     pub log: LogArgs,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// What was given, and beside it where the command's own arguments came from.
+    ///
+    /// # Errors
+    /// clap's, which knows how to end.
+    pub fn read<I>(line: I) -> Result<(Self, ArgMatches), clap::Error>
+    where
+        I: IntoIterator<Item: Into<OsString> + Clone>,
+    {
+        let mut given = Self::command().try_get_matches_from(line)?;
+        let cli = Self::from_arg_matches(&given)?;
+        let of_command = given.remove_subcommand().map(|(_, given)| given);
+        Ok((cli, of_command.unwrap_or_default()))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,12 +130,13 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// What to log: error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
+    /// What to log: off, error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
     #[arg(
         long,
         global = true,
         value_name = "LEVEL",
         default_value = "info",
+        value_parser = log_filter,
         env = "ACKWARDEN_LOG",
         hide_env_values = true
     )]
@@ -205,17 +228,29 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// What [`crate::config::load`] lays over everything else.
+    /// What [`config::load`] lays over everything else. `given` is what [`Cli::read`] gave beside the command.
     #[must_use]
-    pub fn overrides(&self) -> Overrides {
+    pub fn overrides(&self, given: &ArgMatches) -> Overrides {
+        let of = |flag: &str, value: &Option<String>| {
+            let by_variable = given.value_source(flag) == Some(ValueSource::EnvVariable);
+            value.clone().map(|value| Override {
+                value,
+                variable: by_variable.then(|| variable_of(flag)),
+            })
+        };
         Overrides {
-            brokers: self.brokers.clone(),
-            group_id: self.group_id.clone(),
-            instance_id: self.instance_id.clone(),
-            store_path: self.store.clone(),
-            listen: self.listen.clone(),
+            brokers: of("brokers", &self.brokers),
+            group_id: of("group_id", &self.group_id),
+            instance_id: of("instance_id", &self.instance_id),
+            store_path: of("store", &self.store),
+            listen: of("listen", &self.listen),
         }
     }
+}
+
+/// As the definitions above have it.
+fn variable_of(flag: &str) -> String {
+    format!("ACKWARDEN_{}", flag.to_ascii_uppercase())
 }
 
 #[derive(Debug, Args)]
@@ -253,7 +288,15 @@ pub struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// Scheme, host and port of the service; its /readyz is asked. By default what --listen says
+    /// Ask whether it is alive (/livez) and not whether it is ready (/readyz)
+    #[arg(
+        long,
+        env = "ACKWARDEN_HEALTHCHECK_LIVE",
+        value_parser = FalseyValueParser::new(),
+        hide_env_values = true
+    )]
+    live: bool,
+    /// Scheme, host and port of the service. By default what --listen says
     #[arg(
         long,
         value_name = "URL",
@@ -261,7 +304,7 @@ pub struct HealthcheckArgs {
         hide_env_values = true
     )]
     url: Option<String>,
-    /// As `serve` takes it; 127.0.0.1:8080 by default
+    /// As `serve` takes it. By default http.listen of --config, and without that 127.0.0.1:8080
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -269,15 +312,66 @@ pub struct HealthcheckArgs {
         hide_env_values = true
     )]
     listen: Option<String>,
+    /// The configuration of the service
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "ACKWARDEN_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
 }
 
 impl HealthcheckArgs {
     #[must_use]
-    pub fn url(&self) -> String {
-        let listening = || self.listen.as_ref().map(|at| format!("http://{at}"));
-        let url = self.url.clone().or_else(listening);
-        url.unwrap_or_else(|| "http://127.0.0.1:8080".to_owned())
+    pub const fn probe(&self) -> Probe {
+        if self.live { Probe::Live } else { Probe::Ready }
     }
+
+    /// Where the service is to be asked.
+    ///
+    /// # Errors
+    /// The configuration, of which it is to be known, is wrong or cannot be read; in words for the operator.
+    pub fn url(&self, mut env: impl Iterator<Item = (String, String)>) -> Result<String, String> {
+        if let Some(url) = &self.url {
+            return Ok(url.clone());
+        }
+        let listen = match (&self.listen, &self.config) {
+            (Some(listen), _) => listen.clone(),
+            (None, Some(file)) => configured_listen(file, env)?,
+            (None, None) => env
+                .find(|(name, _)| name.eq_ignore_ascii_case("ACKWARDEN__HTTP__LISTEN"))
+                .map_or_else(|| "127.0.0.1:8080".to_owned(), |(_, listen)| listen),
+        };
+        Ok(format!("http://{listen}"))
+    }
+}
+
+/// `http.listen` as `serve` finds it: whatever stands in for a flag of its counts here, too.
+fn configured_listen(
+    file: &Path,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<String, String> {
+    let mut config = OsString::from("--config=");
+    config.push(file);
+    let line = ["ackwarden".into(), "serve".into(), config];
+    let (cli, given) = Cli::read(line).map_err(|error| error.to_string())?;
+    let Command::Serve(serve) = cli.command else {
+        return Err("`serve` is no command".to_owned());
+    };
+    let loaded = config::load(Some(file), env, &serve.config.overrides(&given));
+    let listen = loaded
+        .map_err(|error| error.to_string())?
+        .config
+        .http
+        .listen;
+    if listen.port() == 0 {
+        return Err(format!(
+            "http.listen is {listen}, any free port: name the one that it got, with --url"
+        ));
+    }
+    Ok(listen.to_string())
 }
 
 /// The arguments of a command that is not built yet: whatever they are.
@@ -313,25 +407,83 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split(' '))
     }
 
+    /// Where `ackwarden healthcheck` asks, with these arguments and variables.
+    fn asked(arguments: &str, env: &[(&str, &str)]) -> Result<String, String> {
+        let line = format!("ackwarden healthcheck {arguments}");
+        let Command::Healthcheck(args) = parse(line.trim()).unwrap().command else {
+            panic!("{line}");
+        };
+        let owned = |(n, v): &(&str, &str)| ((*n).to_owned(), (*v).to_owned());
+        args.url(env.iter().map(owned))
+    }
+
     #[test]
     fn the_health_check_asks_where_the_service_listens() {
-        let url = |line: &str| match parse(line).unwrap().command {
-            Command::Healthcheck(args) => args.url(),
-            other => panic!("{other:?}"),
+        let at = |listen: &str| Ok(format!("http://{listen}"));
+        assert_eq!(asked("", &[]), at("127.0.0.1:8080"));
+        let env = [("ACKWARDEN__HTTP__LISTEN", "127.0.0.1:9001")];
+        assert_eq!(asked("", &env), at("127.0.0.1:9001"));
+        assert_eq!(asked("--listen [::1]:9000", &env), at("[::1]:9000"));
+        let both = "--listen [::1]:9000 --url http://127.0.0.1:7000";
+        assert_eq!(asked(both, &env), at("127.0.0.1:7000"));
+    }
+
+    #[test]
+    fn the_health_check_reads_the_services_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ackwarden.toml");
+        let config = format!("--config {}", path.display());
+        let with = |text: &str, env: &[(&str, &str)]| {
+            std::fs::write(&path, text).unwrap();
+            asked(&config, env)
         };
-        assert_eq!(url("ackwarden healthcheck"), "http://127.0.0.1:8080");
-        let elsewhere = "ackwarden healthcheck --listen [::1]:9000";
-        assert_eq!(url(elsewhere), "http://[::1]:9000");
-        let both = format!("{elsewhere} --url http://127.0.0.1:7000");
-        assert_eq!(url(&both), "http://127.0.0.1:7000");
+        let text = "[http]\nlisten = \"127.0.0.1:9002\"\n[topics.orders]";
+        assert_eq!(with(text, &[]), Ok("http://127.0.0.1:9002".to_owned()));
+        let env = [("ackwarden__http__listen", "127.0.0.1:9003")];
+        assert_eq!(with(text, &env), Ok("http://127.0.0.1:9003".to_owned()));
+        for (text, said) in [
+            (
+                "[http]\nlisten = \"0.0.0.0:1\"\n[topics.orders]",
+                "loopback",
+            ),
+            ("[http]\nlisten = \"127.0.0.1:0\"\n[topics.orders]", "--url"),
+            ("[kafka]\nbroker = \"x\"\n[topics.orders]", "`brokers`"),
+        ] {
+            let error = with(text, &[]).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        let error = asked(&config, &[]).unwrap_err();
+        assert!(error.contains("cannot read"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_is_told_apart_from_the_flag_that_it_stands_in_for() {
+        // `ACKWARDEN_STORE` cannot be set for one test alone: what clap says of its sources is believed.
+        let line = "ackwarden serve --config a.toml --store /s".split(' ');
+        let (cli, given) = Cli::read(line).unwrap();
+        let Command::Serve(serve) = cli.command else {
+            panic!("serve");
+        };
+        assert_eq!(given.value_source("store"), Some(ValueSource::CommandLine));
+        let overrides = serve.config.overrides(&given);
+        assert_eq!(overrides.store_path, Some("/s".into()));
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        for flag in ["brokers", "group_id", "instance_id", "store", "listen"] {
+            let mut arguments = serve.get_arguments();
+            let defined = arguments.find(|a| a.get_id() == flag).unwrap();
+            assert_eq!(
+                defined.get_env().and_then(|e| e.to_str()),
+                Some(variable_of(flag).as_str())
+            );
+        }
     }
 
     #[test]
@@ -358,8 +510,9 @@ mod tests {
 
     #[test]
     fn serve_takes_its_file_and_what_wins_over_it() {
-        let cli = parse(
-            "ackwarden serve --config a.toml --brokers b:1 --store /s --listen 127.0.0.1:1 --log debug --log-format json",
+        let (cli, given) = Cli::read(
+            "ackwarden serve --config a.toml --brokers b:1 --store /s --listen 127.0.0.1:1 --log debug --log-format json"
+                .split(' '),
         )
         .unwrap();
         assert_eq!(cli.log.log, "debug");
@@ -368,10 +521,10 @@ mod tests {
             panic!("serve");
         };
         assert_eq!(serve.config.config, PathBuf::from("a.toml"));
-        let overrides = serve.config.overrides();
-        assert_eq!(overrides.brokers.as_deref(), Some("b:1"));
-        assert_eq!(overrides.store_path.as_deref(), Some("/s"));
-        assert_eq!(overrides.listen.as_deref(), Some("127.0.0.1:1"));
+        let overrides = serve.config.overrides(&given);
+        assert_eq!(overrides.brokers, Some("b:1".into()));
+        assert_eq!(overrides.store_path, Some("/s".into()));
+        assert_eq!(overrides.listen, Some("127.0.0.1:1".into()));
         assert_eq!(overrides.group_id, None);
     }
 
@@ -434,7 +587,7 @@ mod tests {
 
     Options:
           --log <LEVEL>
-              What to log: error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
+              What to log: off, error, warn, info, debug or trace, also by module: info,ackwarden::kafka=debug
               
               [env: ACKWARDEN_LOG]
               [default: info]

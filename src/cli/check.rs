@@ -1,13 +1,14 @@
 //! `ackwarden check`: looks at everything that a configuration names on the brokers, changes nothing, and says what is
 //! wrong, where, and what to do. What a broker cannot or may not tell is a warning, never a failure.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use super::report::Report;
 use super::rights::check_rights;
 use crate::clock;
-use crate::config::{Config, TopicConfig};
+use crate::config::{Config, TopicConfig, user};
 use crate::core::Policy;
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, Broker, TopicConfigInfo, TopicInfo};
@@ -48,10 +49,18 @@ pub fn check(config: &Config, warnings: &[String]) -> Report {
 
 fn check_port(config: &Config, report: &mut Report) {
     let listen = config.http.listen;
-    match TcpListener::bind(listen) {
-        Ok(_) => report.ok(&format!("http.listen {listen} is free")),
-        Err(error) => report.warn(&format!(
+    say_port(listen, TcpListener::bind(listen).map(drop), report);
+}
+
+fn say_port(listen: SocketAddr, bound: io::Result<()>, report: &mut Report) {
+    match bound {
+        Ok(()) => report.ok(&format!("http.listen {listen} is free")),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => report.warn(&format!(
             "http.listen {listen}: {error}: if it is not the service itself that runs there, set another port"
+        )),
+        Err(error) => report.fail(&format!(
+            "http.listen {listen}: {error}: name an address of this machine, and a port that {} may listen on",
+            user()
         )),
     }
 }
@@ -127,13 +136,7 @@ fn check_state_topic(admin: &Admin, config: &Config, report: &mut Report) {
             "the state topic {name} will be created, if the user has CREATE on it"
         )),
         Seen::There(info, found) => {
-            if info.partitions.len() != 1 {
-                report.fail(&format!(
-                    "the state topic {name} has {} partitions: it needs one, so that its order holds. Name another in \
-                     kafka.state_topic",
-                    info.partitions.len()
-                ));
-            }
+            warn_of_more_than_partition_0(name, info.partitions.len(), report);
             match found {
                 Some(found) if !found.compacted => report.fail(&format!(
                     "the state topic {name} is not compacted: what users change would be forgotten with its \
@@ -142,6 +145,16 @@ fn check_state_topic(admin: &Admin, config: &Config, report: &mut Report) {
                 _ => report.ok(&format!("the state topic {name}")),
             }
         }
+    }
+}
+
+/// All that is written to it goes to partition 0, and nothing else is read.
+fn warn_of_more_than_partition_0(name: &str, partitions: usize, report: &mut Report) {
+    if partitions > 1 {
+        report.warn(&format!(
+            "the state topic {name} has {partitions} partitions: the first alone is written and read, the others stay \
+             empty. One is enough"
+        ));
     }
 }
 
@@ -280,5 +293,41 @@ fn check_dead_letter(
                 ));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(what: impl FnOnce(&mut Report)) -> (String, u8) {
+        let mut report = Report::default();
+        what(&mut report);
+        (report.text(), report.code())
+    }
+
+    #[test]
+    fn a_port_in_use_may_be_the_services_own_and_any_other_trouble_is_a_failure() {
+        let listen = "127.0.0.1:80".parse().unwrap();
+        let bound = |kind: io::ErrorKind| {
+            told(|report| say_port(listen, Err(io::Error::from(kind)), report))
+        };
+        let (text, code) = bound(io::ErrorKind::AddrInUse);
+        assert!(text.starts_with("warn") && code == 0, "{text}");
+        for kind in [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::AddrNotAvailable,
+        ] {
+            let (text, code) = bound(kind);
+            assert!(text.starts_with("FAIL") && code == 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn partitions_of_the_state_topic_that_stay_empty_are_a_warning() {
+        let (text, code) = told(|report| warn_of_more_than_partition_0("s", 3, report));
+        assert!(text.starts_with("warn") && code == 0, "{text}");
+        let (text, _) = told(|report| warn_of_more_than_partition_0("s", 1, report));
+        assert_eq!(text, "0 failures, 0 warnings\n");
     }
 }

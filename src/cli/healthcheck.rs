@@ -1,9 +1,11 @@
-//! `ackwarden healthcheck`: asks a running service whether it is ready; for containers and supervisors.
+//! `ackwarden healthcheck`: asks a running service whether it is ready, or alive; for containers and supervisors.
 //!
 //! One request, no redirects, no proxies (a probe is about this machine), an answer within three seconds or none.
 
-use std::process::ExitCode;
 use std::time::Duration;
+
+use super::args::{HealthcheckArgs, exit};
+use crate::config;
 
 /// Docker's and Kubernetes' own timeouts are longer; a probe that hangs says less than one that fails.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
@@ -29,23 +31,45 @@ pub enum HealthcheckError {
     NotAckwarden { url: String, status: u16 },
 }
 
-/// Exit code 0 when the service at `url` is ready, else 1 with the reason on standard error.
-#[must_use]
-pub fn run(url: &str) -> ExitCode {
-    match check(url) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("healthcheck: {error}");
-            ExitCode::FAILURE
+/// What is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Whether the process answers at all: for what would end it otherwise.
+    Live,
+    /// Whether its partitions are assigned and rebuilt.
+    Ready,
+}
+
+impl Probe {
+    /// The path, and the status that it answers when all is well.
+    const fn asks(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Live => ("livez", "alive"),
+            Self::Ready => ("readyz", "ready"),
         }
     }
 }
 
-/// Asks `{url}/readyz`.
+/// Exit code 0 when the service is well, else 1 with the reason on standard error.
+#[must_use]
+pub fn run(args: &HealthcheckArgs) -> u8 {
+    let checked = args
+        .url(config::process_env())
+        .and_then(|url| check(&url, args.probe()).map_err(|error| error.to_string()));
+    match checked {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            eprintln!("healthcheck: {error}");
+            exit::FAILED
+        }
+    }
+}
+
+/// Asks the service at `url`.
 ///
 /// # Errors
 /// [`HealthcheckError`], in words for the operator.
-pub fn check(url: &str) -> Result<(), HealthcheckError> {
+pub fn check(url: &str, probe: Probe) -> Result<(), HealthcheckError> {
     let base = url.trim_end_matches('/');
     let bad_url = || HealthcheckError::BadUrl {
         url: url.to_owned(),
@@ -65,8 +89,9 @@ pub fn check(url: &str) -> Result<(), HealthcheckError> {
         url: base.to_owned(),
         detail,
     };
+    let (path, well) = probe.asks();
     let mut response = agent
-        .get(format!("{base}/readyz"))
+        .get(format!("{base}/{path}"))
         .call()
         .map_err(|error| match error {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => bad_url(),
@@ -83,7 +108,7 @@ pub fn check(url: &str) -> Result<(), HealthcheckError> {
         Err(ureq::Error::Timeout(_)) => return Err(unreachable("it stopped in mid-answer".into())),
         Err(_) => serde_json::Value::Null,
     };
-    if status == 200 && answer["status"] == "ready" {
+    if status == 200 && answer["status"] == well {
         return Ok(());
     }
     match (answer["code"].as_str(), answer["detail"].as_str()) {
@@ -141,7 +166,7 @@ mod tests {
             "http://a@b",
         ] {
             let bad = HealthcheckError::BadUrl { url: url.into() };
-            assert_eq!(check(url), Err(bad), "{url}");
+            assert_eq!(check(url, Probe::Ready), Err(bad), "{url}");
         }
     }
 
@@ -150,7 +175,7 @@ mod tests {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", free.local_addr().unwrap());
         drop(free);
-        let error = check(&url).unwrap_err();
+        let error = check(&url, Probe::Ready).unwrap_err();
         assert!(
             error.to_string().contains("is `ackwarden serve` running"),
             "{error}"
@@ -160,12 +185,12 @@ mod tests {
     #[test]
     fn another_program_on_the_port_is_not_taken_for_ready() {
         let url = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-        let error = check(&url).unwrap_err();
+        let error = check(&url, Probe::Ready).unwrap_err();
         assert_eq!(error, HealthcheckError::NotAckwarden { url, status: 200 });
         let url = answering(
             "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n",
         );
-        let error = check(&url).unwrap_err();
+        let error = check(&url, Probe::Ready).unwrap_err();
         assert_eq!(error, HealthcheckError::NotAckwarden { url, status: 302 });
     }
 

@@ -198,7 +198,8 @@ fn check_http(section: &Section, found: &mut Findings) -> HttpConfig {
                     "is no loopback address: that needs tokens, which are not built yet",
                 )
                 .cure(format!(
-                    "listen on loopback, \"{loopback}\", and put a proxy that authenticates in front"
+                    "listen on loopback, \"{loopback}\", and put a proxy in front that authenticates, and sets \
+                     the Host header to localhost"
                 )),
             );
             HttpConfig { listen: loopback }

@@ -25,21 +25,40 @@ pub struct Loaded {
     pub config: Config,
     /// What is allowed but likely not meant, one line each; for the log.
     pub warnings: Vec<String>,
+    /// The environment variables and flags that set something; never their values.
+    pub set_outside: Vec<String>,
 }
 
 /// What the command line sets; it wins over everything else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--brokers`: `kafka.brokers`.
-    pub brokers: Option<String>,
+    pub brokers: Option<Override>,
     /// `--group-id`: `kafka.group_id`.
-    pub group_id: Option<String>,
+    pub group_id: Option<Override>,
     /// `--instance-id`: `kafka.instance_id`.
-    pub instance_id: Option<String>,
+    pub instance_id: Option<Override>,
     /// `--store`: `store.path`.
-    pub store_path: Option<String>,
+    pub store_path: Option<Override>,
     /// `--listen`: `http.listen`.
-    pub listen: Option<String>,
+    pub listen: Option<Override>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    pub value: String,
+    /// The environment variable that stood in for the flag.
+    pub variable: Option<String>,
+}
+
+impl From<&str> for Override {
+    fn from(value: &str) -> Self {
+        Self {
+            value: value.to_owned(),
+            variable: None,
+        }
+    }
 }
 
 /// Reads, merges and checks. Without a path there is no file, and so no topics but an error.
@@ -84,10 +103,14 @@ pub fn load_text(
         unparsed,
     };
     let mut warnings = Vec::new();
+    let mut set_outside = Vec::new();
     let mut config = None;
     if !unparsed {
-        problems.extend(read_env(env, &mut raw));
-        apply_flags(flags, &mut raw);
+        let read = read_env(env, &mut raw);
+        problems.extend(read.problems);
+        set_outside = read.names;
+        set_outside.sort();
+        set_outside.extend(apply_flags(flags, &mut raw));
         let (checked, found) = check(&raw);
         problems.extend(found.problems);
         warnings = found.warnings;
@@ -100,6 +123,7 @@ pub fn load_text(
                 .iter()
                 .map(|warning| source.render_short(warning))
                 .collect(),
+            set_outside,
         }),
         _ => Err(ConfigError::Invalid {
             problems: Findings::sorted(problems)
@@ -141,30 +165,37 @@ fn read(path: &Path) -> Result<String, ConfigError> {
     Ok(text)
 }
 
-fn apply_flags(flags: &Overrides, raw: &mut RawConfig) {
-    let set = |section: &mut Section, key, flag, value: &Option<String>| {
-        let Some(value) = value else {
+/// Gives the names of those that set something.
+fn apply_flags(flags: &Overrides, raw: &mut RawConfig) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut set = |section: &mut Section, key, flag: &'static str, given: &Option<Override>| {
+        let Some(Override { value, variable }) = given else {
             return;
         };
-        let place = Place::Flag {
-            name: flag,
-            value: value.clone(),
+        let value = value.clone();
+        names.push(variable.as_deref().unwrap_or(flag).to_owned());
+        let place = match variable.clone() {
+            Some(name) => Place::Env {
+                name,
+                value: Some(value.clone()),
+            },
+            None => Place::Flag {
+                name: flag,
+                value: value.clone(),
+            },
         };
         let entry = Entry {
-            value: RawValue::Scalar(Scalar::Text(value.clone())),
+            value: RawValue::Scalar(Scalar::Text(value)),
             key: place.clone(),
             at: place,
         };
         section.insert(key, entry);
     };
-    set(&mut raw.kafka, "brokers", "--brokers", &flags.brokers);
-    set(&mut raw.kafka, "group_id", "--group-id", &flags.group_id);
-    set(
-        &mut raw.kafka,
-        "instance_id",
-        "--instance-id",
-        &flags.instance_id,
-    );
+    let (kafka, instance_id) = (&mut raw.kafka, &flags.instance_id);
+    set(kafka, "brokers", "--brokers", &flags.brokers);
+    set(kafka, "group_id", "--group-id", &flags.group_id);
+    set(kafka, "instance_id", "--instance-id", instance_id);
     set(&mut raw.store, "path", "--store", &flags.store_path);
     set(&mut raw.http, "listen", "--listen", &flags.listen);
+    names
 }

@@ -29,11 +29,14 @@ mod secrets;
 mod start;
 mod suggest;
 mod unknown;
+mod user;
 
-pub use layers::{EXAMPLE, Loaded, Overrides, load, load_text, process_env};
+pub use layers::{EXAMPLE, Loaded, Override, Overrides, load, load_text, process_env};
 pub use model::{
     Config, HttpConfig, IdSource, KafkaConfig, Limits, Start, StoreConfig, TopicConfig,
 };
 pub use problem::ConfigError;
 pub use roles::dead_letter_conflict;
 pub use secrets::{is_secret, redacted, redacted_properties};
+pub use suggest::did_you_mean;
+pub use user::user;

@@ -1,17 +1,17 @@
 //! What is wrong with a configuration, and where: collected all at once, shown with line, caret and cure.
 
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
+
+use super::user::user;
 
 /// Why there is no configuration. Its text is for the person who wrote it.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file is not there, or not to be read.
-    #[error("cannot read the configuration file {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    #[error("cannot read the configuration file {}: {source}{}", path.display(), cure(source))]
+    Read { path: PathBuf, source: io::Error },
     /// It is not that large: something else was named.
     #[error(
         "the configuration file {} is larger than {max_bytes} bytes: is it the right file?",
@@ -24,6 +24,18 @@ pub enum ConfigError {
         /// One text each, of several lines, in the order of the file.
         problems: Vec<String>,
     },
+}
+
+/// What to do about a file that cannot be read.
+fn cure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": name the file with --config or ACKWARDEN_CONFIG".to_owned(),
+        io::ErrorKind::IsADirectory => {
+            ": Docker makes a directory where a mounted file does not exist on the host".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => format!(": let {} read it", user()),
+        _ => String::new(),
+    }
 }
 
 /// Where a value, or its key, was written.
@@ -100,5 +112,25 @@ impl Findings {
         list.sort();
         list.dedup();
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_what_to_do() {
+        for (kind, said) in [
+            (io::ErrorKind::NotFound, "--config or ACKWARDEN_CONFIG"),
+            (io::ErrorKind::IsADirectory, "Docker"),
+            (io::ErrorKind::PermissionDenied, "let uid "),
+        ] {
+            let error = ConfigError::Read {
+                path: "a.toml".into(),
+                source: kind.into(),
+            };
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 }

@@ -19,12 +19,21 @@ const SEPARATOR: &str = "__";
 /// Topics that a cure names.
 const TOPICS_LISTED: usize = 10;
 
-/// Lays the variables over `raw`; what is wrong with their names is returned.
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct EnvRead {
+    /// What is wrong with names.
+    pub problems: Vec<Problem>,
+    /// Of the variables that set something.
+    pub names: Vec<String>,
+}
+
+/// Lays the variables over `raw`.
 pub(super) fn read_env(
     vars: impl Iterator<Item = (String, String)>,
     raw: &mut RawConfig,
-) -> Vec<Problem> {
-    let mut problems = Vec::new();
+) -> EnvRead {
+    let mut read = EnvRead::default();
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in vars {
         let upper = name.to_ascii_uppercase();
@@ -36,16 +45,19 @@ pub(super) fn read_env(
             value: Some(value.clone()),
         };
         if let Some(other) = seen.insert(upper.clone(), name.clone()) {
-            problems.push(*refused(
+            read.problems.push(*refused(
                 place,
                 &format!("the same as {other}"),
                 "case does not matter in these names: keep one of them",
             ));
             continue;
         }
-        problems.extend(set(path, value, place, raw).err().map(|p| *p));
+        match set(path, value, place, raw) {
+            Ok(()) => read.names.push(name),
+            Err(problem) => read.problems.push(*problem),
+        }
     }
-    problems
+    read
 }
 
 fn set(path: &str, value: String, place: Place, raw: &mut RawConfig) -> Result<(), Box<Problem>> {

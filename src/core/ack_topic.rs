@@ -6,6 +6,7 @@
 use super::effect::Effect;
 use super::event::AskError;
 use super::guards::Guard;
+use super::low_water::named;
 use super::types::{AckIx, LOG_START, Lane, Now, Round};
 
 /// A barrier that stays closed for longer than this is shown as a frozen topic, ms.
@@ -19,6 +20,8 @@ enum Barrier {
     Asked {
         round: Round,
         t0: Now,
+        /// By then.
+        applied: Vec<(i32, i64)>,
     },
     Reaching {
         t0: Now,
@@ -153,6 +156,7 @@ impl AckTopic {
             self.barrier = Barrier::Asked {
                 round: *next_round,
                 t0: now,
+                applied: self.applied.clone(),
             };
             wants.ask = Some(*next_round);
         }
@@ -181,15 +185,31 @@ impl AckTopic {
         now: Now,
     ) -> Wants {
         let mut wants = Wants::default();
-        let Barrier::Asked { round: asked, t0 } = self.barrier else {
+        let Barrier::Asked {
+            round: asked,
+            t0,
+            applied,
+        } = &self.barrier
+        else {
             return wants;
         };
-        if asked != round {
+        if *asked != round {
             return wants;
         }
+        let t0 = *t0;
+        // As for a fence: an answer that has less than was read by then is none.
+        let knows_all = |ends: &[(i32, i64)]| {
+            applied.iter().all(|(n, at)| {
+                named(ends, *n).is_some_and(|end| end >= *at) || !Guard::BarrierKnowsAll.holds()
+            })
+        };
         match answer {
             // An offset below 0 looks like "caught up" and is no answer.
-            Ok(ends) if ends.iter().all(|(_, end)| *end >= 0) && !ends.is_empty() => {
+            Ok(ends)
+                if ends.iter().all(|(_, end)| *end >= 0)
+                    && !ends.is_empty()
+                    && knows_all(&ends) =>
+            {
                 self.trouble = None;
                 let partitions: Vec<i32> = ends.iter().map(|(partition, _)| *partition).collect();
                 wants.read = self.found(&partitions, now);
@@ -201,7 +221,10 @@ impl AckTopic {
                 self.barrier = Barrier::Reaching { t0, ends };
                 self.advanced();
             }
-            Ok(_) => self.failed(now, "a partition has no leader that answers".into()),
+            Ok(_) => self.failed(
+                now,
+                "a partition has no leader that answers, or a broker that answers does not know all of the topic yet".into(),
+            ),
             Err(AskError::TopicMissing) => {
                 self.missing.get_or_insert(now);
                 self.failed(now, "the ack topic does not exist".into());

@@ -50,8 +50,8 @@ impl Coordinator {
                 };
                 let header = PartitionHeader {
                     source_applied: p.applied,
-                    // An early ACK that is held is not in the image: it is read again.
-                    acks_applied: if topic.has_early() && Guard::EarlyInCheckpoint.holds() {
+                    // An early ACK is not in the image, be it held or let go: it is read again.
+                    acks_applied: if topic.awaits_acks() && Guard::EarlyInCheckpoint.holds() {
                         low_acks.clone()
                     } else {
                         let applied = self.ack_topic(ack).applied.iter();
@@ -323,6 +323,9 @@ fn restore_detail(image: DetailImage, taken: &Taken, policy: &Policy, now: Now) 
             // What was reported and not read yet comes by again.
             read: x.offset < taken.source_applied,
         });
+    }
+    if let Some(newest) = d.deliveries.last().filter(|_| d.attempt > 1) {
+        d.delivered_ms = seen_ms(newest.at_wall_ms, now).max(d.seen_ms);
     }
     let newest_read = d.deliveries.iter().rev().find(|x| x.read);
     d.anchor = newest_read.map_or(d.origin, |x| x.offset);

@@ -21,6 +21,9 @@ use super::types::{AckIx, Lane, Now, Round, TopicIx};
 pub struct CoreLimits {
     /// Past it, source partitions pause; ACK topics never do.
     pub max_outstanding: u64,
+    /// What ACKs of one topic that came before their messages may cost, in units of about 150 bytes: a bitmap of 1,024
+    /// plain ones, or one that is more than plain.
+    pub early_weight_max: usize,
     pub settled_max: u64,
     pub settled_retention_ms: u64,
     /// How often low-water marks are committed, ms.
@@ -41,7 +44,7 @@ pub struct Coordinator {
     pub(super) sequence: u64,
     pub(super) assigned_once: bool,
     stopping: bool,
-    sources_paused: bool,
+    pub(super) sources_paused: bool,
     pub(super) last_commit: u64,
     pub(super) lease_looked_at: u64,
     /// What the wall clock was ahead of the monotonic one at the last checkpoint, ms.
@@ -78,15 +81,7 @@ impl Coordinator {
             topics: topics
                 .into_iter()
                 .enumerate()
-                .map(|(ix, settings)| {
-                    Topic::new(
-                        TopicIx(ix as u16),
-                        settings,
-                        each,
-                        limits.settled_retention_ms,
-                        seed,
-                    )
-                })
+                .map(|(ix, settings)| Topic::new(TopicIx(ix as u16), settings, each, &limits, seed))
                 .collect(),
             limits,
             seed,
@@ -249,9 +244,15 @@ impl Coordinator {
                 round,
                 answer,
             } => {
+                let missing: Vec<bool> = self
+                    .acks
+                    .iter()
+                    .map(|a| a.topic.missing.is_some())
+                    .collect();
                 let (topics, mut cx) = self.context(now, effects);
                 if let Some(topic) = topics.get_mut(usize::from(topic.0)) {
-                    topic.on_fence(*round, answer, &mut cx);
+                    let no_acks = missing[usize::from(topic.settings.ack.0)];
+                    topic.on_fence(no_acks, *round, answer, &mut cx);
                 }
             }
             Event::PolicyChanged {
@@ -348,7 +349,7 @@ impl Coordinator {
             let acks = &self.acks[usize::from(topic.settings.ack.0)];
             topic.acks_again = acks.stage == AckStage::Waiting;
         }
-        self.rewind_overflow(effects);
+        self.read_overflow_again(now, effects);
         let mut cx = Cx {
             now,
             mono: now.mono_ms as i64,
@@ -359,7 +360,8 @@ impl Coordinator {
             lease_ms: self.limits.lease_ms,
         };
         for topic in &mut self.topics {
-            topic.want_fence(&mut self.round, &mut cx);
+            let acks = &self.acks[usize::from(topic.settings.ack.0)];
+            topic.want_fence(acks, &mut self.round, &mut cx);
             let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
             if acks.stage == AckStage::Live && self.lane == Lane::Main {
                 topic.fire(&mut acks.topic, &mut self.round, &mut cx);
@@ -371,37 +373,6 @@ impl Coordinator {
         if self.lane == Lane::Main {
             self.commit(now, effects);
             self.back_pressure(effects);
-        }
-    }
-
-    /// Early ACKs that did not fit are read again once the source has passed the fence that was asked after them.
-    fn rewind_overflow(&mut self, effects: &mut Vec<Effect>) {
-        for topic in &mut self.topics {
-            if topic.overflow.is_empty()
-                || topic.early_weight() > super::verdicts::EARLY_WEIGHT_MAX / 2
-                || self.sources_paused
-            {
-                continue;
-            }
-            let Some(fence) = topic.fences.back() else {
-                continue;
-            };
-            if topic.fence_asked.is_some() || topic.fence_newest_asked <= topic.overflow_asked {
-                continue;
-            }
-            let passed = fence.source_ends.iter().all(|(n, end)| {
-                topic
-                    .partitions
-                    .get(n)
-                    .is_none_or(|p| p.is_lost() || p.applied >= *end)
-            });
-            if !passed {
-                continue;
-            }
-            let from: Vec<(i32, i64)> = std::mem::take(&mut topic.overflow).into_iter().collect();
-            let state = &mut self.acks[usize::from(topic.settings.ack.0)];
-            let order = state.topic.restart_at(&from);
-            effects.push(order.effect(&state.topic));
         }
     }
 
@@ -423,7 +394,7 @@ impl Coordinator {
             p.set_timeout(timeout_ms, apply_pending);
         }
         if apply_pending {
-            topic.retime_details(now, self.seed);
+            topic.retime_details(self.seed);
             topic.retimed_at = now.mono_ms as i64;
         }
         topic.unpark(now);

@@ -13,6 +13,9 @@ pub(super) struct Detail {
     pub id: Option<Box<str>>,
     /// Monotonic ms; may lie before the process began.
     pub seen_ms: i64,
+    /// When the newest attempt was delivered, monotonic ms, as far as that is known: it waits from then on. A record's own
+    /// timestamp is its sender's, and says nothing of it.
+    pub delivered_ms: i64,
     pub len: u32,
     pub digest: u64,
     /// The newest delivery that counts: read back, or reported with an offset.

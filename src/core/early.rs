@@ -56,8 +56,8 @@ impl EarlyByOffset {
     }
 
     pub fn keep(&mut self, offset: i64, asked: u64, ack: AckRecord) {
-        self.others.entry(offset).or_default().push((asked, ack));
-        self.others_count += 1;
+        let held = self.others.entry(offset).or_default();
+        self.others_count += usize::from(add(held, asked, ack));
     }
 
     /// All that is held counts as kept when that fence was the newest asked for.
@@ -163,6 +163,16 @@ impl EarlyByOffset {
     }
 }
 
+/// False: that very record is held, and was read again.
+fn add(held: &mut Vec<(u64, AckRecord)>, asked: u64, ack: AckRecord) -> bool {
+    if let Some((at, _)) = held.iter_mut().find(|(_, other)| other.at == ack.at) {
+        *at = asked;
+        return false;
+    }
+    held.push((asked, ack));
+    true
+}
+
 /// Early ACKs by id, of one topic.
 #[derive(Default)]
 pub(super) struct EarlyById {
@@ -182,8 +192,8 @@ impl EarlyById {
     }
 
     pub fn keep(&mut self, id: u64, asked: u64, ack: AckRecord) {
-        self.held.entry(id).or_default().push((asked, ack));
-        self.count += 1;
+        let held = self.held.entry(id).or_default();
+        self.count += usize::from(add(held, asked, ack));
     }
 
     pub fn take(&mut self, id: u64) -> Vec<AckRecord> {

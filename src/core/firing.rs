@@ -130,7 +130,7 @@ impl Topic {
                     round,
                 });
             }
-            if !open && Guard::Barrier.holds() {
+            if (!open && Guard::Barrier.holds()) || self.is_unheard(number, origin) {
                 return None;
             }
             if self.in_flight >= IN_FLIGHT_MAX || self.in_flight_bytes >= IN_FLIGHT_BYTES_MAX {
@@ -296,6 +296,7 @@ impl Topic {
                     || changed
                     || self.paused.is_some()
                     || self.stands_still(number)
+                    || self.is_unheard(number, origin)
                     || !self.may_publish(number, cx) =>
             {
                 self.discard(number, origin, cx);
@@ -338,7 +339,8 @@ impl Topic {
         };
         self.partitions.get(&number).is_some_and(|p| {
             let detail = p.details.get(&origin);
-            !p.early.is_empty() && detail.is_some_and(|d| is_about(d)) && Guard::AckedUnseen.holds()
+            let ahead = !p.early.is_empty() || p.unheard.is_some();
+            ahead && detail.is_some_and(|d| is_about(d)) && Guard::AckedUnseen.holds()
         })
     }
 

@@ -40,6 +40,12 @@ guards! {
     SourceBeforeAcks,
     /// What was rebuilt beside others is adopted where its ACKs are applied, not where theirs are (6).
     StepBack,
+    /// A broker that does not know all partitions, or not as far as they were read, has not answered (6).
+    BarrierKnowsAll,
+    /// Nor does a fence of its hold (3, 14).
+    FenceKnowsAll,
+    /// Nor a fence for what was not ours when it was asked for: nobody could tell (3).
+    FenceHoldsForItsOwn,
     /// Batches of an order that was replaced do not count (6).
     ReaderOrder,
     /// An ACK that came while the payload was fetched stops the publication (7).
@@ -84,6 +90,12 @@ guards! {
     CheckpointBelowLow,
     /// An ACK before its record is kept for it (14).
     EarlyAck,
+    /// What was read since an early ACK had no room waits until that is read again (6).
+    OverflowWaits,
+    /// And the barrier is that of this reading (6).
+    OverflowShutsBarrier,
+    /// E stays at the lowest that had no room (3).
+    OverflowHoldsE,
     /// What is said while a partition stands still is read again, behind the copies (7).
     HeardWhileFrozen,
     /// An early ACK is an orphan only by a fence that was asked after it (14).

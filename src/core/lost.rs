@@ -8,9 +8,10 @@
 
 use super::coordinator::Coordinator;
 use super::effect::Effect;
-use super::event::{Assignment, Fence, Recreated};
+use super::event::{Assignment, Recreated};
 use super::guards::Guard;
-use super::low_water::offset_in;
+use super::low_water::{KeptFence, offset_in};
+use super::overflow::Overflow;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
 use super::stages::AckStage;
@@ -40,6 +41,15 @@ impl Coordinator {
             return;
         };
         if p.is_lost() {
+            return;
+        }
+        if p.applied < 0 && log_start == 0 {
+            // It was to be read from where its log begins, and has not lost its beginning: its leader did not know it yet.
+            effects.push(Effect::ReadSource {
+                topic: ix,
+                partition,
+                from: p.applied,
+            });
             return;
         }
         let cut = log_start <= p.applied;
@@ -105,6 +115,12 @@ impl Coordinator {
             return;
         }
         let was = state.topic.applied(partition).unwrap_or(-1);
+        if was < 0 && log_start == 0 {
+            // As for a source.
+            let order = state.topic.restart_at(&[(partition, LOG_START)]);
+            effects.push(order.effect(&state.topic));
+            return;
+        }
         let cut = log_start <= was;
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
             let frozen = acks_frozen(topic, partition, was, log_start, now);
@@ -252,7 +268,7 @@ impl Topic {
     /// Where anything stood on the ACK topic says nothing any more.
     fn forget_ack_positions(&mut self) {
         self.forget_fences();
-        self.overflow.clear();
+        self.overflow = Overflow::default();
         for p in self.partitions.values_mut() {
             p.forget_ack_positions();
         }
@@ -289,9 +305,9 @@ impl Topic {
 
     /// The ACK ends of the newest fence that did not know the partition.
     fn fence_without(&self, number: i32) -> Option<Vec<(i32, i64)>> {
-        let unknown = |f: &&Fence| f.source_ends.iter().all(|(n, _)| *n != number);
+        let unknown = |f: &&KeptFence| f.fence.source_ends.iter().all(|(n, _)| *n != number);
         let fence = self.fences.iter().rev().find(unknown)?;
-        Some(fence.ack_ends.clone())
+        Some(fence.fence.ack_ends.clone())
     }
 
     /// Where a partition stands when it is ours: from its image, or from (L, E); frozen, if something was lost.
@@ -400,6 +416,7 @@ impl Partition {
     /// The ACK topic was made anew: where anything stood on the old one says nothing any more.
     fn forget_ack_positions(&mut self) {
         self.replay_from = Vec::new();
+        self.unheard = None;
         self.committed_acks = Vec::new();
         self.base.1 = Vec::new();
         self.pins = super::pins::Pins::default();

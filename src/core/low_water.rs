@@ -9,6 +9,7 @@ use super::effect::{CommitOrder, Effect};
 use super::event::{AskError, Fence};
 use super::guards::Guard;
 use super::partition::{Partition, Stage};
+use super::stages::AckState;
 use super::topic::{Cx, Topic};
 use super::types::{Now, Round};
 
@@ -22,9 +23,23 @@ const FENCE_EVERY_MS_REPLAYING: u64 = 200;
 /// A question without an answer is given up after this.
 const FENCE_LOST_MS: u64 = 30_000;
 
+/// An answer that knew all there was to know.
+#[derive(Clone)]
+pub(super) struct KeptFence {
+    pub fence: Fence,
+    /// Partitions that were ours then. Of the others nobody could tell whether who answered knew them.
+    holds_for: Vec<i32>,
+}
+
+impl KeptFence {
+    pub fn holds_for(&self, partition: i32) -> bool {
+        self.holds_for.contains(&partition) || !Guard::FenceHoldsForItsOwn.holds()
+    }
+}
+
 impl Topic {
     /// Asks for a fence where one is wanted.
-    pub fn want_fence(&mut self, next_round: &mut Round, cx: &mut Cx<'_>) {
+    pub fn want_fence(&mut self, acks: &AckState, next_round: &mut Round, cx: &mut Cx<'_>) {
         if self.partitions.is_empty() {
             return;
         }
@@ -32,7 +47,7 @@ impl Topic {
         let replaying = self.partitions.values().any(|p| {
             matches!(p.stage, Stage::Replaying(None)) && now_ms >= p.former_owner_until_ms
         });
-        let wanted = replaying || self.moved || self.has_early() || !self.overflow.is_empty();
+        let wanted = replaying || self.moved || self.awaits_acks();
         let every = if replaying {
             FENCE_EVERY_MS_REPLAYING
         } else {
@@ -43,6 +58,13 @@ impl Topic {
             .is_some_and(|(_, at)| cx.now.mono_ms < at.mono_ms + FENCE_LOST_MS);
         if !wanted || pending || cx.now.mono_ms < self.fence_last.mono_ms + every {
             return;
+        }
+        self.acks_at_fence = acks.known();
+        for p in self.partitions.values_mut() {
+            p.applied_at_fence = Some(p.applied);
+            for (n, from) in &p.replay_from {
+                raise(&mut self.acks_at_fence, *n, *from);
+            }
         }
         *next_round += 1;
         self.fence_asked = Some((*next_round, cx.now));
@@ -63,14 +85,21 @@ impl Topic {
         self.moved = true;
     }
 
-    pub fn on_fence(&mut self, round: Round, answer: &Result<Fence, AskError>, cx: &mut Cx<'_>) {
+    /// `no_acks`: the ACK topic was found not to be there.
+    pub fn on_fence(
+        &mut self,
+        no_acks: bool,
+        round: Round,
+        answer: &Result<Fence, AskError>,
+        cx: &mut Cx<'_>,
+    ) {
         let asked_ms = match self.fence_asked {
             Some((asked, at)) if asked == round => at.mono_ms,
             _ => return,
         };
         self.fence_asked = None;
         let fence = match answer {
-            Ok(fence) if fence.source_ends.iter().all(|(_, end)| *end >= 0) => fence,
+            Ok(fence) if self.knows_all(fence, no_acks) => fence,
             _ => {
                 self.moved = true;
                 return;
@@ -98,7 +127,10 @@ impl Topic {
             }
         }
         self.drop_orphans(Some((round, &fence.source_ends)), cx);
-        self.fences.push_back(fence.clone());
+        self.fences.push_back(KeptFence {
+            fence: fence.clone(),
+            holds_for: self.asked_about().map(|(n, _)| n).collect(),
+        });
         if self.fences.len() > FENCES_MAX {
             let mut index = 0;
             let last = self.fences.len() - 1;
@@ -107,6 +139,28 @@ impl Topic {
                 index == 1 || index > last || index % 2 == 0
             });
         }
+    }
+
+    /// What was ours when the newest fence was asked for, and still is; and how far it was read by then.
+    fn asked_about(&self) -> impl Iterator<Item = (i32, i64)> {
+        let ours = self.partitions.values().filter(|p| !p.is_lost());
+        ours.filter_map(|p| Some((p.number, p.applied_at_fence?)))
+    }
+
+    /// A broker that has just started, or lags behind, may answer for a topic of which it knows nothing yet, or only part;
+    /// a leader of before may tell an end of before. What was read by then was there: an answer that has less of it is none.
+    fn knows_all(&self, fence: &Fence, no_acks: bool) -> bool {
+        let (sources, ack_ends) = (&fence.source_ends, &fence.ack_ends);
+        let reaches = |ends: &[(i32, i64)], n: i32, at: i64| {
+            let end = named(ends, n);
+            end.is_some_and(|end| end >= at) || !Guard::FenceKnowsAll.holds()
+        };
+        let mut ours = self.asked_about();
+        let mut theirs = self.acks_at_fence.iter();
+        sources.iter().all(|(_, end)| *end >= 0)
+            && ours.all(|(n, at)| reaches(sources, n, at))
+            && ((no_acks && ack_ends.is_empty())
+                || theirs.all(|(n, at)| reaches(ack_ends, *n, *at)))
     }
 
     /// What could be committed of a partition now: (L, E).
@@ -122,7 +176,9 @@ impl Topic {
             .fences
             .iter()
             .rev()
-            .find(|f| source_end(f, p.number) <= low || !Guard::FenceBelowLow.holds());
+            .filter(|f| f.holds_for(p.number))
+            .map(|f| &f.fence)
+            .find(|f| offset_in(&f.source_ends, p.number) <= low || !Guard::FenceBelowLow.holds());
         let mut es = Vec::with_capacity(acks.applied.len());
         for (n, applied) in &acks.applied {
             let base = offset_in(&p.base.1, *n);
@@ -134,8 +190,10 @@ impl Topic {
             if let Some(pinned) = p.pins.lowest(*n) {
                 e = e.min(pinned);
             }
-            if let Some(overflow) = self.overflow.get(n) {
-                e = e.min(*overflow);
+            if let Some(let_go) = self.overflow.lowest(*n)
+                && Guard::OverflowHoldsE.holds()
+            {
+                e = e.min(let_go);
             }
             if Guard::CommittedE.holds() {
                 // Whatever holds it back was not needed when that was committed, and L has not gone back since.
@@ -196,16 +254,23 @@ impl Topic {
     }
 }
 
-/// Where the source ended at the fence. A partition that was not there had no records: 0.
-fn source_end(fence: &Fence, partition: i32) -> i64 {
-    offset_in(&fence.source_ends, partition)
+pub(super) fn raise(offsets: &mut Vec<(i32, i64)>, partition: i32, to: i64) {
+    match offsets.iter_mut().find(|(n, _)| *n == partition) {
+        Some((_, at)) => *at = (*at).max(to),
+        None => offsets.push((partition, to)),
+    }
 }
 
 pub(super) fn offset_in(offsets: &[(i32, i64)], partition: i32) -> i64 {
+    named(offsets, partition).unwrap_or(0)
+}
+
+/// The offset of that partition, if it is among them.
+pub(super) fn named(offsets: &[(i32, i64)], partition: i32) -> Option<i64> {
     // Mostly all partitions are there, in order.
     let guess = usize::try_from(partition).ok().and_then(|n| offsets.get(n));
     guess
         .filter(|(n, _)| *n == partition)
         .or_else(|| offsets.iter().find(|(n, _)| *n == partition))
-        .map_or(0, |(_, offset)| *offset)
+        .map(|(_, offset)| *offset)
 }

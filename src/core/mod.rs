@@ -29,6 +29,7 @@ mod lost;
 mod low_water;
 pub mod offset_hash;
 mod operator;
+mod overflow;
 mod pages;
 mod partition;
 mod pins;

@@ -7,6 +7,7 @@ use super::early::EarlyByOffset;
 use super::guards::Guard;
 use super::low_water::offset_in;
 use super::offset_hash::ByOffset;
+use super::overflow::Unheard;
 use super::pins::{IN_FLIGHT, Pins};
 use super::slots::{Mark, Slot, Slots, split};
 use super::types::{LogPosition, Now};
@@ -65,7 +66,11 @@ pub(super) struct Partition {
     pub fetching: (usize, u64),
     /// First deliveries come due in order.
     pub spans: VecDeque<Span>,
+    /// When the newest fence was asked for, if it was ours then.
+    pub applied_at_fence: Option<i64>,
     pub early: EarlyByOffset,
+    /// Since an early ACK was let go.
+    pub unheard: Option<Unheard>,
     pub pins: Pins,
     /// A fence that held when we began: (L, E).
     pub base: (i64, Vec<(i32, i64)>),
@@ -118,7 +123,9 @@ impl Partition {
                 timeout_ms,
                 cursor: i64::MIN,
             }]),
+            applied_at_fence: None,
             early: EarlyByOffset::default(),
+            unheard: None,
             pins: Pins::default(),
             base: (from, Vec::new()),
             committed_acks: Vec::new(),

@@ -180,7 +180,7 @@ impl Topic {
     }
 
     /// All that waits is timed anew, by the policy in force.
-    pub fn retime_details(&mut self, now: Now, seed: u64) {
+    pub fn retime_details(&mut self, seed: u64) {
         let policy = self.policy.clone();
         for p in self.partitions.values_mut() {
             let origins: Vec<i64> = p.details.keys().copied().collect();
@@ -192,16 +192,9 @@ impl Topic {
                         && d.doomed.is_none()
                         && d.pending_attempt <= d.attempt;
                     if timed && d.deadline.is_some() && d.refusals == 0 {
-                        let began = match d.deliveries.last() {
-                            Some(x) if d.attempt > 1 => {
-                                let ago = now.wall_ms.saturating_sub(x.at_wall_ms).max(0);
-                                (now.mono_ms as i64).saturating_sub(ago)
-                            }
-                            _ => d.seen_ms,
-                        };
                         let wait =
                             schedule::wait_ms(&policy, d.own_timeout_ms, d.attempt, seed, origin);
-                        d.deadline = Some(began.saturating_add(wait as i64));
+                        d.deadline = Some(d.delivered_ms.saturating_add(wait as i64));
                     }
                 });
             }
@@ -262,7 +255,7 @@ impl Coordinator {
 
     /// Partitions that are there, as far as we know, and not ours.
     fn elsewhere(&self, t: &Topic) -> Vec<i32> {
-        let ends = t.fences.back().map_or(&[][..], |f| &f.source_ends);
+        let ends = t.fences.back().map_or(&[][..], |f| &f.fence.source_ends);
         let ours = |n: &i32| t.partitions.contains_key(n) || self.is_rebuilt_beside(t.ix, *n);
         let there = ends.iter().map(|(n, _)| *n);
         there.filter(|n| !ours(n)).collect()

@@ -6,9 +6,9 @@
 use super::ack_topic::AckTopic;
 use super::coordinator::Coordinator;
 use super::effect::Effect;
-use super::event::{Assignment, Event, Fence};
+use super::event::{Assignment, Event};
 use super::guards::Guard;
-use super::low_water::offset_in;
+use super::low_water::{KeptFence, offset_in};
 use super::partition::{Partition, Stage};
 use super::stages::{AckStage, AckState};
 use super::topic::{Topic, carries};
@@ -206,12 +206,15 @@ fn steps_back(main: &AckTopic, rebuild: &AckTopic) -> Vec<(i32, i64)> {
 impl Topic {
     /// The source is read to the end, the ACKs are read from now on.
     pub(super) fn begin_replay(&mut self) {
-        let read = |f: &&Fence| {
+        let read = |f: &&KeptFence| {
             let mut each = self.partitions.values();
-            each.all(|p| !p.is_lost() && p.applied >= offset_in(&f.source_ends, p.number))
+            each.all(|p| {
+                let to = offset_in(&f.fence.source_ends, p.number);
+                !p.is_lost() && f.holds_for(p.number) && p.applied >= to
+            })
         };
         let passed = self.fences.iter().rev().find(read);
-        self.replay_ends = passed.map(|f| f.ack_ends.clone()).unwrap_or_default();
+        self.replay_ends = passed.map(|f| f.fence.ack_ends.clone()).unwrap_or_default();
     }
 
     /// Everything that `rebuilt` knows.
@@ -219,6 +222,7 @@ impl Topic {
         let asked = self.fence_newest_asked;
         for (number, mut p) in std::mem::take(&mut rebuilt.partitions) {
             p.early.asked_is(asked);
+            p.applied_at_fence = None;
             self.partitions.insert(number, p);
             let Self {
                 partitions,
@@ -237,11 +241,8 @@ impl Topic {
         for (id, ack) in rebuilt.early_by_id.take_all() {
             self.early_by_id.keep(id, asked, ack);
         }
-        for (partition, offset) in std::mem::take(&mut rebuilt.overflow) {
-            let lowest = self.overflow.entry(partition).or_insert(offset);
-            *lowest = (*lowest).min(offset);
-            self.overflow_asked = asked;
-        }
+        let let_go = std::mem::take(&mut rebuilt.overflow);
+        self.overflow.absorb(let_go, asked);
         self.settled.absorb(&mut rebuilt.settled);
         self.counters.absorb(&std::mem::take(&mut rebuilt.counters));
         self.unmatched.extend(rebuilt.unmatched.drain(..));

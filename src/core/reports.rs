@@ -225,6 +225,7 @@ impl Topic {
             d.pending = None;
             d.extended_ms = 0;
             d.phase = Phase::Waiting;
+            d.delivered_ms = mono;
             d.deadline = Some(mono + wait as i64);
             d.fired_deadline.take()
         });

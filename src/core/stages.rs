@@ -6,7 +6,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::Assignment;
 use super::guards::Guard;
-use super::low_water::offset_in;
+use super::low_water::{offset_in, raise};
 use super::partition::Stage;
 use super::topic::Topic;
 use super::types::{AckIx, LOG_START, Lane, Now};
@@ -32,6 +32,17 @@ pub(super) struct AckState {
     pub live_since: Option<u64>,
     /// Where the next rebuild's orders begin to be numbered.
     pub rebuild_generation: u64,
+}
+
+impl AckState {
+    /// The partitions that are known, and how far each is read, or begins.
+    pub fn known(&self) -> Vec<(i32, i64)> {
+        let mut known = self.topic.applied.clone();
+        for (n, start) in &self.log_starts {
+            raise(&mut known, *n, *start);
+        }
+        known
+    }
 }
 
 impl Coordinator {
@@ -112,7 +123,7 @@ impl Coordinator {
                     .iter()
                     .filter(|t| t.settings.ack == ix && Guard::AcksCaughtUp.holds())
                     .filter_map(|t| t.fences.back())
-                    .flat_map(|f| f.ack_ends.iter().copied())
+                    .flat_map(|f| f.fence.ack_ends.iter().copied())
                     .collect();
                 if state.topic.lane == Lane::Rebuild {
                     let mine = self.topics.iter_mut().filter(|t| t.settings.ack == ix);

@@ -8,13 +8,15 @@ use std::ops::Bound;
 
 use super::ahead::TOGETHER;
 use super::briefs::Brief;
+use super::coordinator::CoreLimits;
 use super::detail::{Delivery, Detail, Pending, Phase, UnderWay};
 use super::early::EarlyById;
 use super::effect::{DeadLetterCause, Effect};
-use super::event::Fence;
 use super::guards::Guard;
 use super::labels::Labels;
+use super::low_water::KeptFence;
 use super::offset_hash::ByOffset;
+use super::overflow::Overflow;
 use super::partition::{Partition, Stage};
 use super::policy::{Policy, PolicyPatch};
 use super::record::{AckRecord, CopyMark, SourceExtra, SourceRecord, Verdict};
@@ -69,14 +71,15 @@ pub(super) struct Topic {
     pub partitions: BTreeMap<i32, Partition>,
     pub labels: Labels,
     pub early_by_id: EarlyById,
-    /// Early ACKs that did not fit: E stays at the lowest of them, until they are read again.
-    pub overflow: BTreeMap<i32, i64>,
-    /// The fence after which the overflow is worth reading again.
-    pub overflow_asked: u64,
-    pub fences: VecDeque<Fence>,
+    /// What early ACKs may cost together.
+    pub early_max: usize,
+    pub overflow: Overflow,
+    pub fences: VecDeque<KeptFence>,
     /// The fence asked for and not answered.
     pub fence_asked: Option<(u64, Now)>,
     pub fence_newest_asked: u64,
+    /// How far ACKs were known to go when it was asked.
+    pub acks_at_fence: Vec<(i32, i64)>,
     pub fence_last: Now,
     /// Something moved since the last fence was asked.
     pub moved: bool,
@@ -119,7 +122,7 @@ impl Topic {
         ix: TopicIx,
         settings: TopicSettings,
         settled_max: usize,
-        settled_retention_ms: u64,
+        limits: &CoreLimits,
         seed: u64,
     ) -> Self {
         Self {
@@ -130,14 +133,15 @@ impl Topic {
             partitions: BTreeMap::new(),
             labels: Labels::new(seed),
             early_by_id: EarlyById::default(),
-            overflow: BTreeMap::new(),
-            overflow_asked: 0,
+            early_max: limits.early_weight_max,
+            overflow: Overflow::default(),
             fences: VecDeque::new(),
             fence_asked: None,
             fence_newest_asked: 0,
+            acks_at_fence: Vec::new(),
             fence_last: Now::default(),
             moved: false,
-            settled: Settled::new(settled_max, settled_retention_ms),
+            settled: Settled::new(settled_max, limits.settled_retention_ms),
             counters: Counters::default(),
             unmatched: VecDeque::new(),
             paused: None,
@@ -343,6 +347,7 @@ impl Topic {
             origin_timestamp_ms: -1,
             id: None,
             seen_ms: slot.seen_ms,
+            delivered_ms: slot.seen_ms,
             len: slot.len,
             digest: slot.digest,
             attempt: 1,
@@ -774,6 +779,11 @@ impl Topic {
 
     pub fn has_early(&self) -> bool {
         self.early_weight() > 0
+    }
+
+    /// Some that are applied are not in force yet: they wait for their messages, or are to be read again.
+    pub fn awaits_acks(&self) -> bool {
+        self.has_early() || !self.overflow.is_empty()
     }
 }
 

@@ -2,20 +2,15 @@
 //! counts. What cannot be decided is kept and counted, never settled (invariant 14).
 
 use super::detail::{Pending, Phase, strength};
-use super::event::Fence;
 use super::guards::Guard;
 use super::labels::Carriers;
-use super::low_water::offset_in;
+use super::low_water::{KeptFence, named, offset_in};
 use super::policy::SameId;
 use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
 use super::schedule;
 use super::topic::{Cx, Topic, UNMATCHED_MAX, carries, note_acked};
 use super::types::LogPosition;
 use super::view::{State, UnmatchedAck, VerdictResult};
-
-/// What all early ACKs of a topic may cost together, in units of about 150 bytes (a bitmap of 1,024 plain ACKs, or one
-/// that is more than plain). Past it they are read again once the source has room (invariant 12).
-pub(super) const EARLY_WEIGHT_MAX: usize = 200_000;
 
 /// Which delivery a verdict is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +98,7 @@ impl Topic {
             return 0;
         }
         let asked = self.fence_newest_asked;
-        let weight = self.early_weight();
+        let (weight, max) = (self.early_weight(), self.early_max);
         let (Some(p), Some(first)) = (self.partitions.get_mut(&partition), acks.first()) else {
             return 0;
         };
@@ -119,7 +114,7 @@ impl Topic {
                 break;
             };
             let early = offset >= p.applied && p.slots.get(offset).is_none();
-            let full = of_others + p.early.weight() >= EARLY_WEIGHT_MAX;
+            let full = of_others + p.early.weight() >= max;
             if !early || full || ack.at.offset < ours_from {
                 break;
             }
@@ -240,8 +235,8 @@ impl Topic {
         match found {
             Carriers::None if ack.at.offset < offset_in(&self.replay_ends, ack.at.partition) => {}
             Carriers::None => {
-                if self.early_weight() >= EARLY_WEIGHT_MAX {
-                    self.overflow_at(ack.at);
+                if self.early_weight() >= self.early_max {
+                    self.let_go(ack.at);
                 } else {
                     self.early_by_id
                         .keep(hash, self.fence_newest_asked, ack.clone());
@@ -299,12 +294,12 @@ impl Topic {
             return;
         }
         let asked = self.fence_newest_asked;
-        let full = self.early_weight() >= EARLY_WEIGHT_MAX;
+        let full = self.early_weight() >= self.early_max;
         let plain = ack.extra.is_none();
         let Some(p) = self.partitions.get_mut(&partition) else {
             // Of another instance, or not there (yet): if it becomes ours, its ACKs are read again.
             let fence = self.fences.back();
-            let there = |f: &Fence| f.source_ends.iter().any(|(n, _)| *n == partition);
+            let there = |f: &KeptFence| f.fence.source_ends.iter().any(|(n, _)| *n == partition);
             if fence.is_some_and(|f| !there(f)) {
                 self.count_verdict(extra.verdict, VerdictResult::Unknown);
                 self.keep_unmatched(
@@ -318,7 +313,7 @@ impl Topic {
         };
         if offset >= p.applied && Guard::EarlyAck.holds() {
             if full {
-                self.overflow_at(ack.at);
+                self.let_go(ack.at);
                 return;
             }
             // While something of the partition is retried, an early ACK may be about a copy in flight, and then its
@@ -355,14 +350,6 @@ impl Topic {
         if result == VerdictResult::Unknown {
             self.keep_unmatched(ack, result, "below what is tracked", cx);
         }
-    }
-
-    /// The bound is reached: E stays at this ACK for all partitions until it is read again.
-    fn overflow_at(&mut self, at: LogPosition) {
-        let lowest = self.overflow.entry(at.partition).or_insert(at.offset);
-        *lowest = (*lowest).min(at.offset);
-        self.overflow_asked = self.fence_newest_asked;
-        self.moved = true;
     }
 
     /// The message is certain, and unsettled or a tombstone.
@@ -581,10 +568,8 @@ impl Topic {
         let mut plain: Vec<LogPosition> = Vec::new();
         let mut others = Vec::new();
         let end_of = |partition: i32| {
-            fence.map(|(round, ends)| {
-                let end = ends.iter().find(|(p, _)| *p == partition);
-                (round, end.map_or(0, |(_, end)| *end))
-            })
+            let (round, ends) = fence?;
+            Some((round, named(ends, partition)?))
         };
         for (number, p) in &mut self.partitions {
             if p.early.is_empty() {

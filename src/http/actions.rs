@@ -1,14 +1,16 @@
 //! `POST /messages/{topic}/{partition}/{offset}/{ack|nack|retry|dead-letter|extend}`: an operator's decision on one
 //! message. 200 only when the decision record is durable on the ACK topic, or what was asked for already holds.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
-use serde_json::{Value, json};
+use axum::{Extension, Json};
+use serde_json::json;
 
 use super::ApiState;
 use super::body::Body;
+use super::envelope::Change;
 use super::params::Params;
 use super::path::At;
 use super::problem::{Code, Problem};
@@ -36,6 +38,16 @@ pub enum Verb {
 }
 
 impl Verb {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Nack => "nack",
+            Self::Retry => "retry",
+            Self::DeadLetter => "dead-letter",
+            Self::Extend => "extend",
+        }
+    }
+
     const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Ack | Self::Retry | Self::DeadLetter => &["reason", "actor"],
@@ -69,7 +81,7 @@ async fn act(
     At { topic, at }: At,
     verb: Verb,
     mut body: Body,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let actor = body
         .take("actor", actor)
         .unwrap_or_else(|| ACTOR_DEFAULT.to_owned());
@@ -87,25 +99,36 @@ async fn act(
             topic,
             at,
             action: verb.action(delay_ms),
-            actor,
+            actor: actor.clone(),
             reason,
             reply,
         })
         .await?;
-    let position = text::position(state.directory.name(topic), at);
+    let name = state.directory.name(topic);
+    let position = text::position(name, at);
+    let change = Extension(Change {
+        verb: verb.as_str(),
+        topic: name.to_owned(),
+        position: Some(position.clone()),
+        actor: Some(actor),
+    });
     match reply {
         OperatorReply::Durable(decision) => {
             let ack_topic = state.directory.ack_topic_of(topic);
-            Ok(Json(json!({
+            let decided = Json(json!({
                 "position": position,
                 "decision": text::position(ack_topic, decision),
-            })))
+            }));
+            Ok((change, decided).into_response())
         }
-        OperatorReply::AlreadyHolds(holds) => Ok(Json(json!({
-            "position": position,
-            "decision": null,
-            "state": holds.as_str(),
-        }))),
+        OperatorReply::AlreadyHolds(holds) => {
+            let held = Json(json!({
+                "position": position,
+                "decision": null,
+                "state": holds.as_str(),
+            }));
+            Ok((change, held).into_response())
+        }
         OperatorReply::NotAllowed { state: now, detail } => Err(not_allowed(now, detail)),
         OperatorReply::NotFound(detail) => Err(Problem::new(Code::UnknownMessage, detail)),
         OperatorReply::UnknownOutcome(why) => Err(Problem::unknown_outcome(&why)),

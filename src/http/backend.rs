@@ -104,12 +104,25 @@ impl Backend {
             .map_err(|silence| silence.of_a_question(self.patience.probe))
     }
 
-    /// All topics, as they are.
+    /// All topics, as they are; none at all while there is no coordinator yet.
     ///
     /// # Errors
     /// `no-answer` or `stopping`.
     pub async fn topics(&self) -> Result<Vec<TopicView>, Problem> {
         self.read(|reply| ApiRequest::Topics { reply }).await
+    }
+
+    /// The same for who needs the coordinator.
+    ///
+    /// # Errors
+    /// `recovering` too.
+    pub async fn known_topics(&self) -> Result<Vec<TopicView>, Problem> {
+        let topics = self.topics().await?;
+        if topics.is_empty() {
+            let progress = self.stats().await?.recovering;
+            return Err(Problem::recovering(progress));
+        }
+        Ok(topics)
     }
 
     async fn ask<T>(

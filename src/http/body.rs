@@ -1,11 +1,14 @@
 //! JSON bodies: bounded in size and time, one object, or nothing at all.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -51,10 +54,16 @@ impl<S: Send + Sync> FromRequest<S> for Body {
             ));
         }
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(members)) => Ok(Self {
-                members,
-                errors: Vec::new(),
-            }),
+            Ok(Value::Object(members)) => match twice(&bytes) {
+                Some(name) => Err(Problem::new(
+                    Code::BadBody,
+                    format!("the member `{}` is there more than once", shown(&name)),
+                )),
+                None => Ok(Self {
+                    members,
+                    errors: Vec::new(),
+                }),
+            },
             Ok(_) => Err(Problem::new(
                 Code::BadBody,
                 "the body must be a JSON object, such as {\"reason\": \"…\"}",
@@ -109,14 +118,50 @@ impl Body {
             format!("no such field; allowed are {}", allowed.join(", "))
         };
         for name in self.members.keys() {
-            let shown: String = name.chars().take(40).collect();
-            self.errors.push(FieldError::new(shown, detail.clone()));
+            self.errors
+                .push(FieldError::new(shown(name), detail.clone()));
         }
         if self.errors.is_empty() {
             Ok(())
         } else {
             Err(Problem::fields(Code::BadField, self.errors))
         }
+    }
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(40).collect()
+}
+
+/// A member that the object has more than once: of two values none is what was meant.
+fn twice(object: &[u8]) -> Option<String> {
+    let Names(mut names) = serde_json::from_slice(object).ok()?;
+    names.sort();
+    let pair = names.windows(2).find(|pair| pair[0] == pair[1])?;
+    Some(pair[0].clone())
+}
+
+/// The names of an object's members, as often as they are there.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Names(Vec::new()))
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Self;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<Self, A::Error> {
+        while let Some((name, IgnoredAny)) = members.next_entry()? {
+            self.0.push(name);
+        }
+        Ok(self)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every answer has in common: a request id, safe headers, problems as JSON, one line in the log.
 //!
-//! The log names the route's pattern, never the path or the query: those may hold ids. A problem's detail is logged
-//! for failures of the service (5xx) alone.
+//! The log names the route's pattern, never the path or the query: those may hold ids. What was changed, and by whom, is
+//! named by its topic and position. A problem's detail is logged for failures of the service (5xx) alone.
 
 use axum::Json;
 use axum::extract::{MatchedPath, Request};
@@ -33,6 +33,16 @@ const SAFE_HEADERS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
+/// What a call changed, for the log. Put into the answer's extensions.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub verb: &'static str,
+    pub topic: String,
+    /// Of the message, if it is about one.
+    pub position: Option<String>,
+    pub actor: Option<String>,
+}
+
 /// The outermost layer.
 pub async fn envelope(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
@@ -42,6 +52,7 @@ pub async fn envelope(request: Request, next: Next) -> Response {
 
     let mut response = next.run(request).await;
     let problem = response.extensions_mut().remove::<Problem>();
+    let change = response.extensions_mut().remove::<Change>();
     let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let route = route.as_ref().map_or("-", MatchedPath::as_str);
     log(
@@ -50,6 +61,7 @@ pub async fn envelope(request: Request, next: Next) -> Response {
         route,
         response.status(),
         problem.as_ref(),
+        change.as_ref(),
         elapsed_ms,
     );
 
@@ -86,16 +98,31 @@ fn render(problem: &Problem, id: &str, before: Response) -> Response {
     response
 }
 
-/// One line a call. What the service could not do is a warning; a rebuild is not: it says so itself, elsewhere.
+/// One line a call. What was only read is for debugging. What the service could not do is a warning; a rebuild is not: it
+/// says so itself, elsewhere.
 fn log(
     id: &str,
     method: &str,
     route: &str,
     status: StatusCode,
     problem: Option<&Problem>,
+    change: Option<&Change>,
     elapsed_ms: u64,
 ) {
     let status = status.as_u16();
+    if let Some(change) = change {
+        tracing::info!(
+            request_id = id,
+            verb = change.verb,
+            topic = change.topic,
+            position = change.position.as_deref(),
+            actor = change.actor.as_deref(),
+            status,
+            elapsed_ms,
+            "changed"
+        );
+        return;
+    }
     let Some(problem) = problem else {
         tracing::debug!(request_id = id, method, route, status, elapsed_ms, "call");
         return;

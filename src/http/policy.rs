@@ -3,6 +3,7 @@
 //! Each is answered when it is durable in the state topic, with the topic as it then is; with 204 where it is durable
 //! but cannot be shown.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::ApiState;
 use super::body::Body;
+use super::envelope::Change;
 use super::params::Params;
 use super::path::Topic;
 use super::problem::{Code, FieldError, Problem};
@@ -39,7 +41,7 @@ pub async fn patch(
         ));
     }
     let patch = patch_from_json(&members, state.directory.name(topic)).map_err(bad_policy)?;
-    change(&state, topic, |reply| ApiRequest::PatchPolicy {
+    change(&state, "patch", topic, |reply| ApiRequest::PatchPolicy {
         topic,
         patch,
         apply_pending: apply_pending.unwrap_or(false),
@@ -56,7 +58,7 @@ pub async fn reset(
 ) -> Result<Response, Problem> {
     Params::none(&uri)?;
     body.finish(&[])?;
-    change(&state, topic, |reply| ApiRequest::ResetPolicy {
+    change(&state, "reset", topic, |reply| ApiRequest::ResetPolicy {
         topic,
         reply,
     })
@@ -90,7 +92,8 @@ async fn set_paused(
 ) -> Result<Response, Problem> {
     Params::none(&uri)?;
     body.finish(&[])?;
-    change(&state, topic, |reply| ApiRequest::Pause {
+    let verb = if paused { "pause" } else { "resume" };
+    change(&state, verb, topic, |reply| ApiRequest::Pause {
         topic,
         paused,
         reply,
@@ -100,14 +103,21 @@ async fn set_paused(
 
 async fn change(
     state: &ApiState,
+    verb: &'static str,
     topic: TopicIx,
     make: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> ApiRequest,
 ) -> Result<Response, Problem> {
     state.backend.change(make).await??;
     // From here on the change is durable: nothing may turn the answer into an error.
+    let change = Extension(Change {
+        verb,
+        topic: state.directory.name(topic).to_owned(),
+        position: None,
+        actor: None,
+    });
     Ok(match topics::shown(state, topic).await {
-        Ok(shown) => shown.into_response(),
-        Err(_) => StatusCode::NO_CONTENT.into_response(),
+        Ok(shown) => (change, shown).into_response(),
+        Err(_) => (change, StatusCode::NO_CONTENT).into_response(),
     })
 }
 

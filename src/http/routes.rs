@@ -87,7 +87,8 @@ fn later(call: &'static str) -> MethodRouter<ApiState> {
 async fn unknown_route() -> Problem {
     Problem::new(
         Code::UnknownRoute,
-        "there is no such call; the API is below /api/v1, and docs/api.md lists it",
+        "there is no such call; probes are /livez and /readyz, metrics are /metrics, the API is below /api/v1, and \
+         docs/api.md lists it",
     )
 }
 

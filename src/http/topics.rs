@@ -13,18 +13,29 @@ use super::problem::Problem;
 use super::text;
 use crate::config::policy_json;
 use crate::core::TopicIx;
-use crate::core::view::{Frozen, Histogram, State as MessageState, TopicView};
+use crate::core::view::{Frozen, FrozenWhy, Histogram, State as MessageState, TopicView};
 
 pub async fn list(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value>, Problem> {
     Params::none(&uri)?;
-    let topics: Vec<Value> = state
-        .backend
-        .topics()
-        .await?
+    let views = state.backend.known_topics().await?;
+    let topics: Vec<Value> = views
         .iter()
         .map(|view| Value::Object(topic_json(view, &state.directory)))
         .collect();
-    Ok(Json(json!({"topics": topics})))
+    Ok(Json(
+        json!({"topics": topics, "partial": is_partial(&views)}),
+    ))
+}
+
+/// Whether other instances track partitions of one of these topics.
+pub fn is_partial(views: &[TopicView]) -> bool {
+    let is_missing = |view: &TopicView| {
+        let mut reasons = view.frozen.iter();
+        reasons.any(|frozen| frozen.why == FrozenWhy::SourceMissing)
+    };
+    views
+        .iter()
+        .any(|view| !view.elsewhere.is_empty() || (view.partitions.is_empty() && !is_missing(view)))
 }
 
 pub async fn one(
@@ -38,7 +49,7 @@ pub async fn one(
 
 /// One topic as it is now, with its partitions.
 pub async fn shown(state: &ApiState, topic: TopicIx) -> Result<Json<Value>, Problem> {
-    let topics = state.backend.topics().await?;
+    let topics = state.backend.known_topics().await?;
     let Some(view) = topics.iter().find(|t| t.topic == topic) else {
         return Err(Problem::recovering(None));
     };

@@ -10,6 +10,7 @@ use super::directory::Directory;
 use super::params::{Params, limit};
 use super::problem::Problem;
 use super::text;
+use super::topics::is_partial;
 use crate::core::Verdict;
 use crate::core::effect::DeadLetterCause;
 use crate::core::view::{Counters, TopicView, UnmatchedAck, VerdictResult};
@@ -52,6 +53,7 @@ pub async fn stats(State(state): State<ApiState>, uri: Uri) -> Result<Json<Value
         },
         "kafka": {"trouble": stats.kafka_trouble},
         "topics": topics,
+        "partial": is_partial(&views),
     })))
 }
 
@@ -127,6 +129,10 @@ pub async fn unmatched(State(state): State<ApiState>, uri: Uri) -> Result<Json<V
         .backend
         .read(|reply| ApiRequest::Unmatched { limit, reply })
         .await?;
+    if unmatched.is_empty() {
+        // None that are known of, or nobody yet who knows?
+        state.backend.known_topics().await?;
+    }
     let acks: Vec<Value> = unmatched
         .iter()
         .map(|ack| unmatched_json(ack, &state.directory))

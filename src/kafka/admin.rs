@@ -217,16 +217,19 @@ impl Admin {
     }
 
     /// Topic ids; `None` where the broker does not tell.
-    #[must_use]
-    pub fn topic_ids(&self, topics: &[&str]) -> Vec<Option<String>> {
+    ///
+    /// # Errors
+    /// No answer: it may have one.
+    pub fn topic_ids(&self, topics: &[&str]) -> Result<Vec<Option<String>>, KafkaProblem> {
         if self.broker == Broker::Embedded {
-            return vec![None; topics.len()];
+            return Ok(vec![None; topics.len()]);
         }
         match raw::describe_topics(&self.consumer, topics, false, PATIENCE) {
-            Ok(all) => all.into_iter().map(|d| d.id).collect(),
+            Ok(all) => Ok(all.into_iter().map(|d| d.id).collect()),
+            Err(problem @ KafkaProblem::Unreachable(_)) => Err(problem),
             Err(error) => {
                 tracing::debug!(%error, "topic ids cannot be told");
-                vec![None; topics.len()]
+                Ok(vec![None; topics.len()])
             }
         }
     }

@@ -3,6 +3,7 @@
 //! It lives on a thread of its own. A fenced one (another process uses our instance id) is told as fatal.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -243,7 +244,14 @@ fn join(
             let look = || {
                 lifeline.look(consumer.client(), &topic);
             };
-            if let Some(fatal) = run(&consumer, &received, &owned, &look) {
+            let running = AssertUnwindSafe(|| run(&consumer, &received, &owned, &look));
+            let last_word = catch_unwind(running).unwrap_or_else(|_| {
+                Some(MemberEvent::Fatal {
+                    fenced: false,
+                    message: "its thread panicked: this is a bug".to_owned(),
+                })
+            });
+            if let Some(fatal) = last_word {
                 ended.store(true, Ordering::SeqCst);
                 let _ = events.send(fatal);
             }

@@ -25,7 +25,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::KafkaProblem;
 use super::learned::LearnedTopics;
 use super::lifeline::Lifeline;
-use super::raw::{BatchQueue, Item, Waker};
+use super::raw::{BatchQueue, Item, Waker, known_end};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::clock;
@@ -59,6 +59,8 @@ pub trait RecordSink: Send {
     fn record(&mut self, record: &RawRecord<'_>);
     /// Behind each batch: the positions that moved.
     fn end_of_batch(&mut self, applied: &[Applied]);
+    /// So many records are known to wait behind what was handed on, on all that this reader reads. May wait, too.
+    fn behind(&mut self, _records: u64) {}
     /// The broker has not got the offset that was to be read next, by the topic's order of that generation.
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64);
 }
@@ -120,6 +122,7 @@ impl Reader {
                     generations: HashMap::new(),
                     learned: LearnedTopics::default(),
                     lifeline,
+                    behind: 0,
                     heard: clock::instant(),
                     looked: clock::instant(),
                     context,
@@ -186,6 +189,8 @@ struct Reading {
     generations: HashMap<String, u64>,
     learned: LearnedTopics,
     lifeline: Lifeline,
+    /// What the sink was told last.
+    behind: u64,
     /// When anything came at all.
     heard: Instant,
     /// When it was last looked for partitions that stand still.
@@ -205,8 +210,12 @@ struct Place {
     told: bool,
     /// The broker has not got `next`: somebody has to decide.
     lost: bool,
+    /// It was said before anything came since the last re-position, and was asked for once more.
+    doubted: bool,
     /// Where the log was told to end.
     end: i64,
+    /// Records between `next` and the end that the last fetch told.
+    behind: u64,
     /// When anything came of it, or it was assigned anew, and how long it may stand still from then on.
     moved: Instant,
     patience: Duration,
@@ -275,7 +284,9 @@ impl Reading {
                 assigned: false,
                 told: false,
                 lost: false,
+                doubted: false,
                 end: LOG_START,
+                behind: 0,
                 moved: clock::instant(),
                 patience: STUCK_AFTER,
             };
@@ -445,14 +456,47 @@ impl Reading {
         );
         if !moved.is_empty() {
             sink.end_of_batch(&moved);
+            self.look_behind(heard, &moved, sink);
         }
         for (topic, partition) in lost {
-            if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
-                place.lost = true;
+            if self.is_lost(&topic, partition) {
+                let generation = self.generations.get(&topic).copied().unwrap_or(0);
+                sink.out_of_range(&topic, partition, generation);
             }
-            let generation = self.generations.get(&topic).copied().unwrap_or(0);
-            sink.out_of_range(&topic, partition, generation);
         }
+    }
+
+    /// Tells how much there is to be read. Where little was, and nothing waited before, that is not worth a look.
+    fn look_behind(&mut self, heard: usize, moved: &[Applied], sink: &mut impl RecordSink) {
+        if heard < BATCH_MAX / 10 && self.behind == 0 {
+            return;
+        }
+        for a in moved {
+            if let Some(place) = self.places.get_mut(&(a.topic.clone(), a.partition)) {
+                let end =
+                    known_end(self.consumer.client(), &a.topic, a.partition).unwrap_or(a.position);
+                place.behind = u64::try_from(end - a.position).unwrap_or(0);
+            }
+        }
+        self.behind = self.places.values().map(|place| place.behind).sum();
+        sink.behind(self.behind);
+    }
+
+    /// The client says that the broker has not got what is to be read next. Of all that it queues, this alone bears no
+    /// version (`rd_kafka_offset_reset`, 2.12): what it says of the position before a re-position is served behind that.
+    /// So before anything came of the new position, it is believed the second time.
+    fn is_lost(&mut self, topic: &str, partition: i32) -> bool {
+        let Some(place) = self.places.get_mut(&(topic.to_owned(), partition)) else {
+            return false;
+        };
+        if place.told || place.doubted {
+            place.lost = true;
+            return true;
+        }
+        place.doubted = true;
+        self.unassign(topic, &[partition]);
+        self.assign(topic, &[partition]);
+        false
     }
 }
 

@@ -11,6 +11,8 @@ use crate::config::KafkaConfig;
 
 /// librdkafka's default, and the broker's.
 const SESSION_TIMEOUT_MS: u64 = 45_000;
+/// The group coordinator may take that long for an answer.
+const SOCKET_TIMEOUT_MS_MIN: u64 = 5_000;
 /// The uncompressed size that a producer may hand over: librdkafka checks it before it compresses, so that a record that
 /// a broker took compressed would be refused here at its 1 MB default. The broker's own limit is the one that counts.
 const MESSAGE_BYTES_MAX: &str = "1000000000";
@@ -119,6 +121,12 @@ impl ClientSettings {
             .set("session.timeout.ms", self.session_timeout_ms().to_string())
             .set("enable.partition.eof", "false")
             .set("queued.max.messages.kbytes", "1024");
+        // 60 s by default: commits to a broker that stands still would be waited for until the lease has long lapsed, and no
+        // rebalance be heard of meanwhile.
+        if !self.config.consumer.contains_key("socket.timeout.ms") {
+            let quarter = (self.session_timeout_ms() / 4).max(SOCKET_TIMEOUT_MS_MIN);
+            self.prefer(&mut c, &[("socket.timeout.ms", &quarter.to_string())]);
+        }
         c
     }
 

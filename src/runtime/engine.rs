@@ -21,7 +21,7 @@ use crate::core::event::{FetchOutcome, PublishOutcome};
 use crate::core::image::PartitionHeader;
 use crate::core::offset_hash::ByOffset;
 use crate::core::types::{AckIx, Lane};
-use crate::core::view::{Lookup, OperatorReply};
+use crate::core::view::{FrozenWhy, Lookup, OperatorReply};
 use crate::core::{CommitOrder, Coordinator, Effect, Event, LogPosition, MsgRef, Now, TopicIx};
 use crate::ports::{
     ApiRequest, Checkpoint, Outgoing, OwnedRecord, PartitionDelta, Refusal, Stats, StoreError,
@@ -63,6 +63,10 @@ pub trait Hands: Send {
     fn commit(&mut self, orders: Vec<CommitOrder>);
     /// How far the topic can be read by now.
     fn told_ends(&mut self, _topic: &str, _ends: &[(i32, i64)]) {}
+    /// The id of the topic that is read, in Kafka's text form; empty: not told.
+    fn topic_id(&self, _topic: &str) -> String {
+        String::new()
+    }
     /// The topic has another id from now on.
     fn made_anew(&mut self, _topic: &str, _id: String) {}
     /// The last thing that Kafka's client complained about, if it is still news.
@@ -373,6 +377,8 @@ impl Engine {
             }
             Effect::StopSource { topic, partition } => {
                 self.source_orders.taken_back(topic, partition);
+                self.dead_letters
+                    .retain(|msg, _| msg.topic != topic || msg.partition != partition);
                 let topic = self.names.topic(topic).to_owned();
                 self.hands.stop_source(&topic, partition);
             }
@@ -460,6 +466,14 @@ impl Engine {
                     (&outcome, again_without_deliveries)
                     && self.is_unsettled(msg)
                 {
+                    if self.is_lease_lapsed(msg.topic) {
+                        // It is not in the log, and what is shorter may not be sent now.
+                        return Some(Event::Published {
+                            msg,
+                            sequence,
+                            outcome: PublishOutcome::Dropped,
+                        });
+                    }
                     record.headers = copy::without_deliveries(record.headers);
                     let what = Submitted::Message {
                         msg,
@@ -504,6 +518,13 @@ impl Engine {
             Lookup::Found(found) => !found.message.state.is_settled(),
             _ => false,
         }
+    }
+
+    fn is_lease_lapsed(&self, topic: TopicIx) -> bool {
+        let frozen = self.coordinator.frozen_topics(clock::now());
+        frozen
+            .iter()
+            .any(|(ix, frozen)| *ix == topic && frozen.why == FrozenWhy::LeaseLapsed)
     }
 
     /// What the core is to hear of it.
@@ -568,6 +589,7 @@ impl Engine {
             .map(|(topic, partition, change)| PartitionDelta {
                 topic: self.names.topic(topic).to_owned(),
                 partition,
+                topic_id: self.hands.topic_id(self.names.topic(topic)),
                 header: change.header,
                 blocks: change.blocks,
                 details: change.details,

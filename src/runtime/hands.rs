@@ -98,16 +98,6 @@ impl RebuildReader {
     }
 }
 
-impl KafkaHands {
-    fn topic_id(&self, name: &str) -> String {
-        self.topic_ids
-            .read()
-            .ok()
-            .and_then(|ids| ids.get(name).cloned())
-            .unwrap_or_default()
-    }
-}
-
 impl Hands for KafkaHands {
     fn read_source(&mut self, topic: &str, partition: i32, from: i64, order: u64) {
         self.source_readers.read(topic, &[(partition, from)], order);
@@ -221,6 +211,14 @@ impl Hands for KafkaHands {
         if let Some(reader) = &self.rebuild_reader.reader {
             reader.told_ends(topic, ends);
         }
+    }
+
+    fn topic_id(&self, topic: &str) -> String {
+        self.topic_ids
+            .read()
+            .ok()
+            .and_then(|ids| ids.get(topic).cloned())
+            .unwrap_or_default()
     }
 
     fn made_anew(&mut self, topic: &str, id: String) {

@@ -2,6 +2,7 @@
 //! wait for anything else), and the slow round of metadata, lag and log starts.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::time::Duration;
 
@@ -46,11 +47,21 @@ pub fn answer_asks(
     std::thread::scope(|scope| {
         let mut threads: HashMap<About, Sender<Ask>> = HashMap::new();
         while let Ok(ask) = asks.recv() {
-            let thread = threads.entry(ask.about()).or_insert_with(|| {
-                let (asks, received) = channel();
-                scope.spawn(move || answer_each(&received));
-                asks
-            });
+            let thread = match threads.entry(ask.about()) {
+                Entry::Occupied(thread) => thread.into_mut(),
+                Entry::Vacant(place) => {
+                    let (asks, received) = channel();
+                    let named = std::thread::Builder::new().name("asks".into());
+                    if let Err(error) = named.spawn_scoped(scope, move || answer_each(&received)) {
+                        let why = format!("no thread could be started: {error}");
+                        if inputs.send(Input::Event(unanswered(ask, why))).is_err() {
+                            return;
+                        }
+                        continue;
+                    }
+                    place.insert(asks)
+                }
+            };
             // It ends only when the engine is gone.
             if thread.send(ask).is_err() {
                 return;
@@ -72,6 +83,21 @@ impl Ask {
             Self::AckEnds { ack, .. } => About::Acks(*ack),
             Self::Fence { topic, .. } => About::Topic(*topic),
         }
+    }
+}
+
+fn unanswered(ask: Ask, why: String) -> Event {
+    match ask {
+        Ask::AckEnds { ack, round } => Event::AckEnds {
+            ack,
+            round,
+            answer: Err(AskError::Failed(why.into())),
+        },
+        Ask::Fence { topic, round } => Event::Fence {
+            topic,
+            round,
+            answer: Err(AskError::Failed(why.into())),
+        },
     }
 }
 
@@ -113,7 +139,8 @@ fn same_ack_ends(
     let topic = names.ack_topic(ack);
     let known = ids.read().ok().and_then(|ids| ids.get(topic).cloned());
     let known = known.filter(|id| !id.is_empty());
-    if let (Some(known), Some(Some(id))) = (known, admin.topic_ids(&[topic]).first())
+    let told = admin.topic_ids(&[topic]).map_err(failed)?;
+    if let (Some(known), Some(Some(id))) = (known, told.first())
         && known != *id
     {
         return Err(AskError::Failed(

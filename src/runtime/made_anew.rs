@@ -42,7 +42,10 @@ impl MadeAnew {
                 all.push(ack);
             }
         }
-        let now = admin.topic_ids(&all);
+        // Without an answer it is looked at the next time.
+        let Ok(now) = admin.topic_ids(&all) else {
+            return Ok(Vec::new());
+        };
         let mut found = Vec::new();
         for (name, id) in all.into_iter().zip(now) {
             let known = ids.read().ok().and_then(|ids| ids.get(name).cloned());

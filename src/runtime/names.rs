@@ -8,6 +8,14 @@ use crate::core::{CoreLimits, TopicIx, TopicSettings};
 use crate::kafka::settings::ClientSettings;
 use crate::wire::rules::DecodeRules;
 
+/// Low-water marks that moved are committed that often, ms: all of a group in one request. As often as Kafka Streams commits
+/// under exactly-once.
+const COMMIT_EVERY_MS: u64 = 100;
+
+/// ACKs of a topic that came before their messages take at most about 30 MB: some two hundred million plain ones, or as many
+/// as this that are by id or more than plain.
+const EARLY_WEIGHT_MAX: usize = 200_000;
+
 /// Fixed while the process lives, shared by all threads.
 #[derive(Clone)]
 pub struct Names {
@@ -103,13 +111,13 @@ impl Names {
     #[must_use]
     pub fn core_limits(&self) -> CoreLimits {
         let limits = &self.config.limits;
-        let every = self.config.store.checkpoint_interval.as_millis();
         CoreLimits {
             max_outstanding: limits.max_outstanding,
+            early_weight_max: EARLY_WEIGHT_MAX,
             settled_max: limits.settled_max,
             settled_retention_ms: u64::try_from(limits.settled_retention.as_millis())
                 .unwrap_or(u64::MAX),
-            commit_every_ms: u64::try_from(every).unwrap_or(1_000),
+            commit_every_ms: COMMIT_EVERY_MS,
             lease_ms: self.session_ms() / 2,
         }
     }

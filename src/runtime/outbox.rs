@@ -6,7 +6,7 @@ use super::engine::{Engine, Submitted};
 use super::outgoing;
 use crate::clock;
 use crate::core::event::PublishOutcome;
-use crate::core::{MsgRef, Now, Publication, Publish};
+use crate::core::{MsgRef, Now, Publication, Publish, Verdict};
 use crate::ports::Outgoing;
 
 /// What is wanted published is gathered for that long at most.
@@ -51,7 +51,12 @@ impl Engine {
             _ => None,
         };
         let at = match publish.what {
-            Publication::Verdict { .. } => self.dead_letters.remove(&msg),
+            // Of its settlement; an operator's decision may come before.
+            Publication::Verdict { verdict, .. }
+                if matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost) =>
+            {
+                self.dead_letters.remove(&msg)
+            }
             _ => None,
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());

@@ -27,6 +27,13 @@ use crate::wire::state::{Birth, StateError, StateRecord};
 /// Why there is no Kafka yet is said again that often, ms.
 const WAITING_MS: u64 = 60_000;
 
+/// A reader of the state topic from which nothing comes for that long is given up, and begun anew.
+const STATE_STANDS_STILL: Duration = Duration::from_secs(20);
+
+/// So many brokers' answers in a row, that far apart, have to say that a topic is not there.
+const MISSING_LOOKS: u32 = 6;
+const MISSING_LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// What keeps the service from starting; each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PrepareError {
@@ -181,15 +188,23 @@ pub fn read_state(
     reader.read(topic, &[(0, LOG_START)], 0);
     reader.told_ends(topic, &[(0, end)]);
     let mut position = 0;
+    let mut moved = clock::instant();
     while position < end {
         if stopped() {
             return Err(PrepareError::Stopped);
+        }
+        if moved.elapsed() > STATE_STANDS_STILL {
+            return Err(KafkaProblem::Unreachable(format!(
+                "nothing came from the state topic {topic} at {position} of {end}: look at its leader"
+            ))
+            .into());
         }
         if let Ok((records, applied)) = received.recv_timeout(Duration::from_millis(200)) {
             for (key, value) in records {
                 state.apply(names, key.as_deref(), value.as_deref())?;
             }
             position = applied;
+            moved = clock::instant();
         }
     }
     reader.close();
@@ -281,6 +296,20 @@ fn existing_config(
     }
 }
 
+/// Whether the topic is not there. A broker that has just started may not know of it yet: it has to say so for a while.
+#[must_use]
+pub fn is_missing(admin: &Admin, topic: &str, stopped: &dyn Fn() -> bool) -> bool {
+    for look in 0..MISSING_LOOKS {
+        if look > 0 {
+            std::thread::sleep(MISSING_LOOK_EVERY);
+        }
+        if stopped() || !matches!(admin.topic(topic), Ok(None)) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Writes the birth of those of the topics that have none yet.
 ///
 /// # Errors
@@ -342,7 +371,7 @@ fn conceive(names: &Names, admin: &Admin, topic: &TopicConfig) -> Result<Birth, 
         }
     };
     let mut ids = admin
-        .topic_ids(&[&topic.name, &topic.ack_topic])
+        .topic_ids(&[&topic.name, &topic.ack_topic])?
         .into_iter();
     Ok(Birth {
         source,

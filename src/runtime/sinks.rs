@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 
 use super::input::Input;
+use super::pace::{Pace, Part};
 use crate::core::types::AckIx;
 use crate::core::types::Lane;
 use crate::core::{AckBatch, Event, SourceBatch, TopicIx};
@@ -29,6 +30,8 @@ pub struct SourceSink {
     batch: SourceBatch,
     inputs: SyncSender<Input>,
     lost: Sender<OutOfRange>,
+    pace: Arc<Pace>,
+    part: Part,
 }
 
 impl SourceSink {
@@ -37,12 +40,15 @@ impl SourceSink {
         rules: Arc<DecodeRules>,
         inputs: SyncSender<Input>,
         lost: Sender<OutOfRange>,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             decoder: SourceDecoder::new(rules),
             batch: SourceBatch::default(),
             inputs,
             lost,
+            pace,
+            part: Part::default(),
         }
     }
 }
@@ -69,6 +75,10 @@ impl RecordSink for SourceSink {
         let _ = self.inputs.send(Input::Source { batch, orders });
     }
 
+    fn behind(&mut self, records: u64) {
+        self.pace.sources_are_behind(&mut self.part, records);
+    }
+
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {
         let _ = self.lost.send(OutOfRange {
             topic: topic.to_owned(),
@@ -87,6 +97,8 @@ pub struct AckSink {
     inputs: SyncSender<Input>,
     lost: Sender<OutOfRange>,
     lane: Lane,
+    pace: Arc<Pace>,
+    part: Part,
 }
 
 impl AckSink {
@@ -96,6 +108,7 @@ impl AckSink {
         rules: Arc<DecodeRules>,
         inputs: SyncSender<Input>,
         lost: Sender<OutOfRange>,
+        pace: Arc<Pace>,
     ) -> Self {
         Self {
             decoder: AckDecoder::new(rules),
@@ -103,6 +116,8 @@ impl AckSink {
             inputs,
             lost,
             lane,
+            pace,
+            part: Part::default(),
         }
     }
 
@@ -144,6 +159,10 @@ impl RecordSink for AckSink {
                 let _ = self.inputs.send(Input::Event(Event::AckBatch(batch)));
             }
         }
+    }
+
+    fn behind(&mut self, records: u64) {
+        self.pace.acks_are_behind(&mut self.part, records);
     }
 
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {

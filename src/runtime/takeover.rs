@@ -18,7 +18,13 @@ use crate::kafka::member::{CommitRecord, Member};
 use crate::wire::commit::{CommitMeta, decode, encode};
 
 /// What the store had, by topic and partition; each is taken once.
-pub type Images = HashMap<(String, i32), PartitionImage>;
+pub type Images = HashMap<(String, i32), KeptImage>;
+
+pub struct KeptImage {
+    /// Of the topic that it is about; empty: not told.
+    pub topic_id: String,
+    pub image: PartitionImage,
+}
 
 /// Where things are looked up.
 #[derive(Clone, Copy)]
@@ -40,27 +46,25 @@ pub fn take_over(
     images: &mut Images,
     partitions: &[(String, i32)],
 ) -> Result<Vec<Assignment>, KafkaProblem> {
-    let mut assignments = Vec::new();
-    let looked = look_up(look, images, partitions, &mut assignments);
-    if let Err(problem) = looked {
-        // What the store had is wanted the next time.
-        for assignment in assignments {
-            let name = look.names.topic(assignment.topic).to_owned();
-            if let Some(image) = assignment.image {
-                images.insert((name, assignment.partition), *image);
-            }
-        }
-        return Err(problem);
-    }
-    Ok(assignments)
+    let found = look_up(look, images, partitions)?;
+    // Only now: without an answer, what the store had is wanted the next time.
+    let with_image = |(mut assignment, is_trusted): (Assignment, bool)| {
+        let name = look.names.topic(assignment.topic).to_owned();
+        let kept = images.remove(&(name, assignment.partition));
+        let image = kept.filter(|_| is_trusted).map(|kept| kept.image);
+        assignment.image = image.map(Box::new);
+        assignment
+    };
+    Ok(found.into_iter().map(with_image).collect())
 }
 
+/// Without images: whether each is to be trusted stands beside it.
 fn look_up(
     look: &Look<'_>,
-    images: &mut Images,
+    images: &Images,
     partitions: &[(String, i32)],
-    assignments: &mut Vec<Assignment>,
-) -> Result<(), KafkaProblem> {
+) -> Result<Vec<(Assignment, bool)>, KafkaProblem> {
+    let mut assignments = Vec::new();
     let Look {
         names,
         admin,
@@ -99,7 +103,7 @@ fn look_up(
         };
         // Behind the look at the ACK topic: whoever acknowledged what is gone from there, had its message before that.
         let ends = admin.offsets(&config.name, &mine, At::Latest, false)?;
-        let (source_id, ack_id) = learn_ids(admin, ids, &config.name, &config.ack_topic);
+        let (source_id, ack_id) = learn_ids(admin, ids, &config.name, &config.ack_topic)?;
         let birth = state.birth(&config.name);
         for (partition, log_start) in starts {
             let found = committed
@@ -153,11 +157,13 @@ fn look_up(
                 _ => acks,
             };
             // An image without a commit belongs to another group's time. And where another went on since, the topic may have been
-            // made anew in its time: it has committed the new one's id, and what we have may be of the old one.
-            let place = (config.name.clone(), partition);
-            let image = images.remove(&place);
-            let image = image.filter(|_| offset.is_some() && !owned_by_another);
-            assignments.push(Assignment {
+            // made anew in its time: it has committed the new one's id, and what we have may be of the old one. So may what we
+            // have of our own time, if no checkpoint could be written since.
+            let of_this_topic = images
+                .get(&(config.name.clone(), partition))
+                .is_some_and(|kept| !differs(&kept.topic_id, &source_id));
+            let is_trusted = offset.is_some() && !owned_by_another && of_this_topic;
+            let assignment = Assignment {
                 topic,
                 partition,
                 low,
@@ -172,14 +178,15 @@ fn look_up(
                 } else {
                     0
                 },
-                image: image.map(Box::new),
-            });
+                image: None,
+            };
+            assignments.push((assignment, is_trusted));
         }
     }
     if !first_commits.is_empty() {
         commit_first(member, first_commits)?;
     }
-    Ok(())
+    Ok(assignments)
 }
 
 fn commit_first(member: &Member, commits: Vec<CommitRecord>) -> Result<(), KafkaProblem> {
@@ -214,8 +221,13 @@ fn ack_ends(admin: &Admin, ack_topic: &str) -> Result<Vec<(i32, i64)>, KafkaProb
 }
 
 /// The ids of the two topics as they are now; empty: not told.
-fn learn_ids(admin: &Admin, ids: &TopicIds, source: &str, acks: &str) -> (String, String) {
-    let mut told = admin.topic_ids(&[source, acks]).into_iter();
+fn learn_ids(
+    admin: &Admin,
+    ids: &TopicIds,
+    source: &str,
+    acks: &str,
+) -> Result<(String, String), KafkaProblem> {
+    let mut told = admin.topic_ids(&[source, acks])?.into_iter();
     let source_id = told.next().flatten().unwrap_or_default();
     let ack_id = told.next().flatten().unwrap_or_default();
     if let Ok(mut ids) = ids.write() {
@@ -227,12 +239,15 @@ fn learn_ids(admin: &Admin, ids: &TopicIds, source: &str, acks: &str) -> (String
             }
         }
     }
-    (source_id, ack_id)
+    Ok((source_id, ack_id))
 }
 
 /// An id that is not known, then or now, proves nothing.
+fn differs(then: &str, now: &str) -> bool {
+    !then.is_empty() && !now.is_empty() && then != now
+}
+
 fn recreated(names: &Names, meta: &CommitMeta, source: &str, acks: &str) -> Option<Recreated> {
-    let differs = |then: &str, now: &str| !then.is_empty() && !now.is_empty() && then != now;
     if differs(&meta.cluster_id, &names.cluster_id) || differs(&meta.source_topic_id, source) {
         Some(Recreated::Source)
     } else if differs(&meta.ack_topic_id, acks) {

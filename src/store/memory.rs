@@ -22,6 +22,7 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct KeptPartition {
+    topic_id: String,
     header: PartitionHeader,
     blocks: BTreeMap<i64, BlockImage>,
     details: BTreeMap<i64, DetailImage>,
@@ -48,6 +49,7 @@ impl Store for MemoryStore {
             .map(|((topic, partition), kept)| StoredPartition {
                 topic: topic.clone(),
                 partition: *partition,
+                topic_id: kept.topic_id.clone(),
                 image: Some(kept.image()),
             })
             .collect();
@@ -78,6 +80,7 @@ impl KeptPartition {
         if delta.replace {
             *self = Self::default();
         }
+        self.topic_id.clone_from(&delta.topic_id);
         self.header = delta.header.clone();
         for block in &delta.blocks {
             if block.entries.is_empty() {

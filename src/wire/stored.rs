@@ -8,7 +8,8 @@
 //! [`unseal`] put any body into its envelope; the `encode_…` and `decode_…` pairs make and read the bodies. A body may
 //! be cut into several sealed values.
 //!
-//! Changing a body means a new [`FORMAT`], and a decoder for the old one, whose fixtures stay in the tests.
+//! Changing a body that was released means a new [`FORMAT`], and a decoder for the old one, whose fixtures stay in the
+//! tests.
 
 mod block;
 mod bytes;

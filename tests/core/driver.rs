@@ -69,6 +69,7 @@ impl Driver {
         };
         let limits = CoreLimits {
             max_outstanding: 1_000,
+            early_weight_max: 200_000,
             settled_max: 100,
             settled_retention_ms: 3_600_000,
             commit_every_ms: 10,

@@ -4,10 +4,10 @@ use ackwarden::core::effect::Headers;
 use ackwarden::core::record::{Cause, CauseKind};
 use ackwarden::core::types::LOG_START;
 use ackwarden::core::view::{FrozenWhy, OperatorAction, State};
-use ackwarden::core::{Publication, Verdict};
+use ackwarden::core::{CoreLimits, Publication, Verdict};
 
 use crate::driver::{at, policy};
-use crate::scene::{Logs, Member};
+use crate::scene::{LIMITS, Logs, Member};
 
 const MANY: u64 = 1_000;
 
@@ -327,6 +327,50 @@ fn at_max_outstanding_with_every_ack_early_nothing_deadlocks_also_in_a_rebuild()
     it.pass(&logs, 4_000);
     assert_eq!((it.outstanding(), it.low()), (0, 300));
     assert_eq!(it.published.len(), 0);
+}
+
+#[test]
+fn at_max_outstanding_with_more_early_acks_than_there_is_room_for_none_of_their_messages_is_sent_again()
+ {
+    let mut logs = Logs::new();
+    let limits = CoreLimits {
+        max_outstanding: 10,
+        early_weight_max: 3,
+        ..LIMITS
+    };
+    let mut it = Member::start_within(&logs, "g", policy(), limits);
+    it.pass(&logs, 500);
+    let held_back = logs.send();
+    it.pass(&logs, 1_100);
+    // While one of it is retried, each early ACK is kept whole, and there is room for three.
+    assert_eq!(it.published.len(), 1);
+    it.reads_source = false;
+    for _ in 0..50 {
+        let offset = logs.send();
+        logs.ack(offset);
+    }
+    it.pass(&logs, 200);
+    it.reads_source = true;
+    it.pass(&logs, 30_000);
+    let again: Vec<i64> = it.published.iter().map(|p| p.msg.origin).collect();
+    assert!(again.iter().all(|origin| *origin == held_back), "{again:?}");
+    assert_eq!(it.outstanding(), 1);
+}
+
+#[test]
+fn a_broker_that_does_not_know_the_topic_yet_moves_no_mark_past_acks_that_are_needed() {
+    let (mut logs, mut it) = start();
+    let first = logs.send();
+    for _ in 0..5 {
+        let offset = logs.send();
+        logs.ack(offset);
+    }
+    it.broker_knows = false;
+    it.pass(&logs, 3_000);
+    it.broker_knows = true;
+    it.crash(&logs);
+    it.pass(&logs, 800);
+    assert_eq!((it.outstanding(), it.low()), (1, first));
 }
 
 #[test]

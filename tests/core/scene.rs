@@ -93,7 +93,7 @@ impl Logs {
 pub struct Member {
     group: &'static str,
     policy: Policy,
-    max_outstanding: u64,
+    limits: CoreLimits,
     core: Coordinator,
     pub now_ms: u64,
     /// What survives it.
@@ -104,6 +104,8 @@ pub struct Member {
     acks_at: Vec<(i32, i64)>,
     generation: u64,
     pub reads_source: bool,
+    /// Who answers its questions knows the source topic.
+    pub broker_knows: bool,
     pub published: VecDeque<Publish>,
     pub dead_letters: Vec<i64>,
     /// The most that was ever outstanding.
@@ -113,11 +115,25 @@ pub struct Member {
 impl Member {
     /// Takes the partition over from its first record, as if it had been born there.
     pub fn start(logs: &Logs, group: &'static str, policy: Policy, max_outstanding: u64) -> Self {
+        let limits = CoreLimits {
+            max_outstanding,
+            ..LIMITS
+        };
+        Self::start_within(logs, group, policy, limits)
+    }
+
+    pub fn start_within(
+        logs: &Logs,
+        group: &'static str,
+        policy: Policy,
+        limits: CoreLimits,
+    ) -> Self {
         let mut member = Self {
             group,
-            core: coordinator(&policy, max_outstanding),
+            core: coordinator(&policy, limits),
             policy,
-            max_outstanding,
+            limits,
+            broker_knows: true,
             now_ms: 1,
             committed: None,
             store: Kept::default(),
@@ -160,7 +176,7 @@ impl Member {
     }
 
     fn end_process(&mut self) {
-        self.core = coordinator(&self.policy, self.max_outstanding);
+        self.core = coordinator(&self.policy, self.limits);
         self.published.clear();
         self.source_at = None;
         self.acks_at.clear();
@@ -321,7 +337,11 @@ impl Member {
                 Effect::AskFence { topic, round } => {
                     let answer = Ok(Fence {
                         ack_ends: logs.ack_ends(),
-                        source_ends: vec![(0, logs.source.len() as i64)],
+                        source_ends: if self.broker_knows {
+                            vec![(0, logs.source.len() as i64)]
+                        } else {
+                            Vec::new()
+                        },
                     });
                     let event = Event::Fence {
                         topic,
@@ -440,19 +460,21 @@ impl Member {
     }
 }
 
-fn coordinator(policy: &Policy, max_outstanding: u64) -> Coordinator {
+pub const LIMITS: CoreLimits = CoreLimits {
+    max_outstanding: 1_000,
+    early_weight_max: 200_000,
+    settled_max: 100,
+    settled_retention_ms: 3_600_000,
+    commit_every_ms: 10,
+    lease_ms: 20_000,
+};
+
+fn coordinator(policy: &Policy, limits: CoreLimits) -> Coordinator {
     let settings = TopicSettings {
         name: "orders".into(),
         ack: A,
         ack_name: "orders-acks".into(),
         policy: policy.clone(),
-    };
-    let limits = CoreLimits {
-        max_outstanding,
-        settled_max: 100,
-        settled_retention_ms: 3_600_000,
-        commit_every_ms: 10,
-        lease_ms: 20_000,
     };
     Coordinator::new(vec![settings], limits, 1)
 }

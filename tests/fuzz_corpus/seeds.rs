@@ -236,6 +236,7 @@ fn stored_values() -> Seeds {
     let root = stored::PartitionRoot {
         topic: "orders".into(),
         partition: 3,
+        topic_id: "tQcH1bDwRN2ZnM0Rk3mUsA".into(),
         whole: true,
         records: 4,
         digest_sum: 99,
@@ -251,7 +252,6 @@ fn stored_values() -> Seeds {
     let identity = StoreIdentity {
         instance_id: "ackwarden-00c0ffee00c0ffee".into(),
         cluster_id: "c1".into(),
-        topic_ids: Vec::new(),
     };
     vec![
         stored::encode_block(&block),

@@ -57,6 +57,8 @@ async fn each_call_is_one_line_without_anything_of_the_users() {
         usual.send("POST", act, &json, body).await;
     }
     silent.send("GET", "/api/v1/topics", &[id], "").await;
+    let pause = "/api/v1/topics/orders/pause";
+    usual.send("POST", pause, &[id], "").await;
 
     let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(!log.contains("SECRET"), "{log}");
@@ -64,7 +66,7 @@ async fn each_call_is_one_line_without_anything_of_the_users() {
         .lines()
         .filter(|l| l.contains("request_id=\"of-the-log-test\""))
         .collect();
-    assert_eq!(calls.len(), 7, "{log}");
+    assert_eq!(calls.len(), 8, "{log}");
     assert!(
         calls[0].contains("DEBUG") && calls[0].contains("route=\"/api/v1/messages\""),
         "{log}"
@@ -73,8 +75,23 @@ async fn each_call_is_one_line_without_anything_of_the_users() {
         calls[1].contains("INFO") && calls[1].contains("code=\"bad-parameter\""),
         "{log}"
     );
+    for part in [
+        "INFO",
+        "verb=\"ack\"",
+        "topic=\"orders\"",
+        "position=\"orders/3/1042\"",
+        "actor=\"anonymous\"",
+    ] {
+        assert!(calls[4].contains(part), "{part}: {log}");
+    }
+    assert!(calls[5].contains("bad-field"), "{log}");
     assert!(
         calls[6].contains("WARN") && calls[6].contains("code=\"no-answer\""),
         "{log}"
     );
+    assert!(
+        calls[7].contains("INFO") && calls[7].contains("verb=\"pause\""),
+        "{log}"
+    );
+    assert!(!calls[7].contains("actor"), "{log}");
 }

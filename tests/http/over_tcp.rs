@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use ackwarden::cli::healthcheck::{HealthcheckError, check};
+use ackwarden::cli::healthcheck::{HealthcheckError, Probe, check};
 use ackwarden::http::{serve, serve_with};
 use ackwarden::ports::{ApiRequest, Stats};
 use tokio::net::TcpListener;
@@ -34,7 +34,10 @@ async fn served(api: Api) -> Served {
 async fn a_ready_service_passes_the_health_check_and_stops_when_told() {
     let served = served(Api::usual()).await;
     let url = format!("http://{}/", served.at);
-    spawn_blocking(move || check(&url)).await.unwrap().unwrap();
+    spawn_blocking(move || check(&url, Probe::Ready))
+        .await
+        .unwrap()
+        .unwrap();
     served.stop.send(()).unwrap();
     served.done.await.unwrap().unwrap();
 }
@@ -51,10 +54,14 @@ async fn a_service_that_is_not_ready_fails_the_health_check_with_the_reason() {
     });
     let served = served(api).await;
     let url = format!("http://{}", served.at);
-    let error = spawn_blocking(move || check(&url))
+    let asked = url.clone();
+    let error = spawn_blocking(move || check(&asked, Probe::Ready))
         .await
         .unwrap()
         .unwrap_err();
+    // Nobody is to end a process for what takes its time.
+    let alive = spawn_blocking(move || check(&url, Probe::Live)).await;
+    assert_eq!(alive.unwrap(), Ok(()));
     let HealthcheckError::NotReady { detail } = error else {
         panic!("{error:?}");
     };
@@ -142,7 +149,7 @@ async fn connections_on_which_nothing_comes_make_room_for_others() {
     // As many as may be open, and one of them in the middle of a request's head.
     let mut silent: Vec<TcpStream> = (0..256).map(|_| TcpStream::connect(at).unwrap()).collect();
     silent[0].write_all(b"GET /livez HT").unwrap();
-    spawn_blocking(move || check(&format!("http://{at}")))
+    spawn_blocking(move || check(&format!("http://{at}"), Probe::Ready))
         .await
         .unwrap()
         .unwrap();

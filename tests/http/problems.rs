@@ -2,7 +2,7 @@
 
 use ackwarden::core::view::{Lookup, Progress};
 use ackwarden::http::Code;
-use ackwarden::ports::{ApiRequest, Refusal};
+use ackwarden::ports::{ApiRequest, Refusal, Stats};
 use insta::assert_snapshot;
 
 use crate::fake::{Api, answer};
@@ -133,6 +133,19 @@ async fn what_is_not_there_is_told_apart() {
 }
 
 #[tokio::test]
+async fn who_looks_for_a_probe_by_another_name_is_told_the_name() {
+    let api = Api::usual();
+    for path in ["/healthz", "/health", "/ready", "/live"] {
+        let answer = api.get(path).await;
+        assert_eq!(answer.problem(), "404 unknown-route", "{path}");
+        let detail = answer.json()["detail"].to_string();
+        for name in ["/livez", "/readyz", "/metrics"] {
+            assert!(detail.contains(name), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_topic_among_other_mistakes_is_one_of_them() {
     let api = Api::usual();
     let answer = api.get("/api/v1/messages?topic=invoices&limit=0").await;
@@ -168,6 +181,16 @@ async fn bodies_are_bounded_and_must_be_json_objects() {
         (&json[..], "{", "400 bad-body"),
         (&json[..], "[]", "400 bad-body"),
         (&json[..], "{} {}", "400 bad-body"),
+        (
+            &json[..],
+            r#"{"reason": "a", "reason": "b"}"#,
+            "400 bad-body",
+        ),
+        (
+            &json[..],
+            r#"{"reason": "a", "re\u0061son": "a"}"#,
+            "400 bad-body",
+        ),
         (&json[..], &most, "413 body-too-large"),
         (&[], "{}", "415 not-json"),
         (&[("content-type", "text/plain")], "{}", "415 not-json"),
@@ -207,6 +230,31 @@ async fn while_recovering_message_calls_say_how_far_it_is() {
     "#);
     let answer = api.get("/api/v1/messages/orders/3/1042").await;
     assert_eq!(answer.problem(), "503 recovering");
+}
+
+#[tokio::test]
+async fn without_a_coordinator_no_list_is_taken_for_empty() {
+    let api = Api::answering(|request| match request {
+        ApiRequest::Topics { reply } => drop(reply.send(Vec::new())),
+        ApiRequest::Unmatched { reply, .. } => drop(reply.send((Vec::new(), false))),
+        ApiRequest::Stats { reply } => drop(reply.send(Stats {
+            recovering: Some(Progress::default()),
+            max_outstanding: 7,
+            ..Stats::default()
+        })),
+        other => answer(other),
+    });
+    for path in ["/topics", "/topics/orders", "/acks/unmatched"] {
+        let answer = api.get(&format!("/api/v1{path}")).await;
+        assert_eq!(answer.problem(), "503 recovering", "{path}");
+        assert_eq!(answer.json()["progress"]["total"], 0, "{path}");
+    }
+    let stats = api.get("/api/v1/stats").await.json();
+    assert_eq!(
+        (&stats["ready"], &stats["max_outstanding"]),
+        (&false.into(), &7.into())
+    );
+    assert_eq!(api.get("/metrics").await.status, 200);
 }
 
 #[tokio::test]

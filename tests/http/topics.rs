@@ -4,6 +4,7 @@ use ackwarden::ports::{ApiRequest, Refusal};
 use insta::assert_snapshot;
 
 use crate::fake::{Api, answer};
+use crate::samples::topics;
 
 #[tokio::test]
 async fn topics_are_listed_with_policy_counts_and_trouble() {
@@ -14,6 +15,23 @@ async fn topics_are_listed_with_policy_counts_and_trouble() {
     assert_eq!(second["frozen"], second["frozen_reasons"][0]);
     assert_snapshot!(second["frozen"], @r#"{"why":"ack-topic-missing","since":"2023-11-14T22:13:20.000Z","detail":"payments-acks is not there","cure":"create it"}"#);
     assert_eq!(answer.json()["topics"][0].get("partitions"), None);
+}
+
+#[tokio::test]
+async fn counts_of_one_instance_among_several_are_partial() {
+    for (elsewhere, partial) in [(vec![], false), (vec![1], true)] {
+        let api = Api::answering(move |request| match request {
+            ApiRequest::Topics { reply } => {
+                let mut orders = topics().swap_remove(0);
+                orders.elsewhere = elsewhere.clone();
+                drop(reply.send(vec![orders]));
+            }
+            other => answer(other),
+        });
+        for path in ["/api/v1/topics", "/api/v1/stats"] {
+            assert_eq!(api.get(path).await.json()["partial"], partial, "{path}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -98,7 +98,8 @@ async fn stats_hold_what_is_no_topics_and_the_totals_of_each() {
           "consumer_lag": 0,
           "retention_left_ms": null
         }
-      ]
+      ],
+      "partial": true
     }
     "#);
 }

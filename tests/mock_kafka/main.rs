@@ -41,7 +41,7 @@ pub fn config(brokers: String) -> KafkaConfig {
     }
 }
 
-/// A broker of the test's own, with `orders` (2 partitions) and `others` (1).
+/// Brokers of the test's own, with `orders` (2 partitions) and `others` (1).
 pub struct Scene {
     pub cluster: MockCluster<'static, DefaultProducerContext>,
     pub settings: ClientSettings,
@@ -50,7 +50,11 @@ pub struct Scene {
 
 impl Scene {
     pub fn start() -> Self {
-        let cluster = MockCluster::new(1).expect("a mock cluster");
+        Self::of_brokers(1)
+    }
+
+    pub fn of_brokers(count: i32) -> Self {
+        let cluster = MockCluster::new(count).expect("a mock cluster");
         cluster.create_topic("orders", 2, 1).expect("a topic");
         cluster.create_topic("others", 1, 1).expect("a topic");
         Self {

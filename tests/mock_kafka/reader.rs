@@ -24,7 +24,11 @@ enum Seen {
     OutOfRange(i32),
 }
 
-struct Sink(Sender<Seen>);
+struct Sink {
+    seen: Sender<Seen>,
+    /// It waits for this when it is told of `others`.
+    gate: Option<Receiver<()>>,
+}
 
 impl RecordSink for Sink {
     fn record(&mut self, record: &RawRecord<'_>) {
@@ -33,7 +37,7 @@ impl RecordSink for Sink {
             headers.push((name.to_vec(), value.map(<[u8]>::to_vec)));
             ControlFlow::Continue(())
         });
-        let _ = self.0.send(Seen::Record {
+        let _ = self.seen.send(Seen::Record {
             partition: record.partition,
             offset: record.offset,
             value: record.value.map(<[u8]>::to_vec),
@@ -47,20 +51,28 @@ impl RecordSink for Sink {
             if let Some(first) = of.first() {
                 assert!(of.iter().all(|a| a.generation == first.generation));
                 let positions = of.iter().map(|a| (a.partition, a.position)).collect();
-                let _ = self.0.send(Seen::Applied(positions, first.generation));
+                let _ = self.seen.send(Seen::Applied(positions, first.generation));
+                if let ("others", Some(gate)) = (topic, &self.gate) {
+                    let _ = gate.recv_timeout(PATIENCE);
+                }
             }
         }
     }
 
     fn out_of_range(&mut self, _topic: &str, partition: i32, _generation: u64) {
-        let _ = self.0.send(Seen::OutOfRange(partition));
+        let _ = self.seen.send(Seen::OutOfRange(partition));
     }
 }
 
 fn reader(scene: &Scene) -> (Reader, Receiver<Seen>) {
+    reader_behind(scene, None)
+}
+
+fn reader_behind(scene: &Scene, gate: Option<Receiver<()>>) -> (Reader, Receiver<Seen>) {
     let (seen, sees) = channel();
     let settings = scene.settings.reader("test");
-    let reader = Reader::spawn("test", &settings, &scene.trouble, Sink(seen)).expect("a reader");
+    let sink = Sink { seen, gate };
+    let reader = Reader::spawn("test", &settings, &scene.trouble, sink).expect("a reader");
     (reader, sees)
 }
 
@@ -189,6 +201,33 @@ fn an_offset_that_the_log_has_not_got_is_told_and_not_skipped() {
         match sees.recv_timeout(PATIENCE).expect("it is told") {
             Seen::OutOfRange(0) => return,
             Seen::Record { .. } => panic!("something else was read"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_offset_that_was_not_there_before_a_reposition_is_not_told_of_the_new_position() {
+    let scene = Scene::of_brokers(2);
+    let cluster = &scene.cluster;
+    cluster.partition_leader("others", 0, Some(1)).unwrap();
+    cluster.partition_leader("orders", 0, Some(2)).unwrap();
+    scene.publisher().fill(0, 5);
+    let late = std::time::Duration::from_millis(300);
+    cluster.broker_round_trip_time(2, late).unwrap();
+    let (open, gate) = channel();
+    let (reader, sees) = reader_behind(&scene, Some(gate));
+    reader.read("orders", &[(0, 50)], 1);
+    reader.read("others", &[(0, 0)], 1);
+    // The reader waits in its sink, and what is said of offset 50 waits in its queue.
+    while !matches!(sees.recv_timeout(PATIENCE), Ok(Seen::Applied(..))) {}
+    std::thread::sleep(10 * late);
+    reader.read("orders", &[(0, 0)], 2);
+    open.send(()).unwrap();
+    loop {
+        match sees.recv_timeout(PATIENCE).expect("it is read") {
+            Seen::OutOfRange(_) => panic!("offset 0 was said to be missing"),
+            Seen::Applied(positions, 2) if positions.contains(&(0, 5)) => return,
             _ => {}
         }
     }

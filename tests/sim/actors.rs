@@ -156,6 +156,10 @@ impl World {
             _ => OperatorAction::Extend { delay_ms: None },
         };
         self.requests += 1;
+        let asked = self.source[p as usize][offset as usize].as_ref();
+        if let Some(message) = asked.map(|s| s.message) {
+            self.asked_for.insert(self.requests, message);
+        }
         self.handle(Event::Operator {
             request: self.requests,
             topic: T,

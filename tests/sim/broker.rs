@@ -1,5 +1,7 @@
 //! What becomes of what the coordinator wants done: records land, late or twice or never, and questions are answered.
 
+use std::collections::BTreeMap;
+
 use ackwarden::core::event::{AskError, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::types::{LOG_START, Lane};
 use ackwarden::core::{
@@ -7,11 +9,15 @@ use ackwarden::core::{
 };
 
 use crate::instance::Instance;
-use crate::world::{Limbo, Sent, T, World, tracing};
+use crate::world::{EARLY_MAX, Limbo, SaidLater, Sent, T, World, tracing};
 
 impl World {
     pub fn limbo_lands(&mut self) {
         let now = self.now_ms;
+        let said: Vec<SaidLater> = self.said_later.extract_if(.., |s| s.at_ms <= now).collect();
+        said.into_iter().for_each(|said| {
+            self.says(said);
+        });
         let landed: Vec<Limbo> = self.limbo.extract_if(.., |l| l.at_ms <= now).collect();
         for Limbo {
             partition,
@@ -86,6 +92,11 @@ impl World {
         if self.later.chance(slow) {
             at += self.later.below(2_000);
         }
+        if matches!(event, Event::Committed { .. })
+            && self.seventh.chance(self.faults.answers.commits_late)
+        {
+            at += self.seventh.below(3_000);
+        }
         self.me.inbox.push((at, event));
     }
 
@@ -131,6 +142,9 @@ impl World {
                 from, generation, ..
             } => {
                 self.me.ack_generation = generation;
+                let back = |(a, at): &(i32, i64)| self.me.acks_applied.get(a) > Some(at);
+                let again = self.early_max < EARLY_MAX && from.iter().any(back);
+                self.seen.overflows += u64::from(again);
                 for (a, offset) in from {
                     let offset = if offset == LOG_START { 0 } else { offset };
                     self.me.ack_reader.insert(a, offset);
@@ -139,16 +153,21 @@ impl World {
             }
             Effect::AskAckEnds { ack, round } => {
                 let mut answer = Ok(Self::ends(&self.acks));
+                if let Ok(ends) = &mut answer {
+                    self.forgets_some(ends, &self.acks_read());
+                }
                 if self.is_unanswered() {
                     answer = Err(AskError::Failed("drawn".into()));
                 }
                 self.answer(Event::AckEnds { ack, round, answer });
             }
             Effect::AskFence { topic, round } => {
-                let fence = Fence {
+                let mut fence = Fence {
                     ack_ends: Self::ends(&self.acks),
                     source_ends: Self::ends(&self.source),
                 };
+                self.forgets_some(&mut fence.ack_ends, &self.acks_read());
+                self.forgets_some(&mut fence.source_ends, &self.me.source_reader.clone());
                 let unanswered = self.is_unanswered();
                 let failed = || AskError::Failed("drawn".into());
                 self.answer(Event::Fence {
@@ -176,7 +195,8 @@ impl World {
                 };
                 self.answer(Event::Fetched { msg, outcome });
             }
-            Effect::DiscardPayload { .. } | Effect::Reply { .. } => {}
+            Effect::DiscardPayload { .. } => {}
+            Effect::Reply { request, reply } => self.judge_reply(request, &reply),
             Effect::Publish(publish) => {
                 self.publish(publish.msg, publish.sequence, publish.what);
             }
@@ -190,11 +210,17 @@ impl World {
                     let mine = self.group.is_one()
                         || (self.me.joined && self.group.owner.get(&p) == Some(&number));
                     let mut outcome = Err("not ours".into());
-                    if mine {
+                    let fails = self.seventh.chance(self.faults.answers.commits_fail);
+                    self.seen.commits_failed += u64::from(fails);
+                    // It may have been taken all the same.
+                    if mine && !(fails && self.seventh.chance(500)) {
                         self.judge_commit(p, order.low, &order.acks);
                         self.committed.insert(p, (order.low, order.acks));
                         self.group.committed_by.insert(p, self.me.store_number);
                         outcome = Ok(());
+                    }
+                    if fails {
+                        outcome = Err("drawn".into());
                     }
                     let sent_ms = self.me.clock_ms(self.now_ms);
                     self.answer(Event::Committed {
@@ -204,6 +230,37 @@ impl World {
                         sent_ms,
                         outcome,
                     });
+                }
+            }
+        }
+    }
+
+    /// By whichever of its readers is behind.
+    fn acks_read(&self) -> BTreeMap<i32, i64> {
+        let mut read = self.me.acks_applied.clone();
+        for (n, at) in &self.me.rebuild_reader {
+            read.entry(*n).and_modify(|read| *read = (*read).min(*at));
+        }
+        read
+    }
+
+    /// Who answers has just started, or leads no more. Of an end of before that lies past what was `read` nobody could see
+    /// that it is one.
+    fn forgets_some(&mut self, ends: &mut Vec<(i32, i64)>, read: &BTreeMap<i32, i64>) {
+        if !self.seventh.chance(self.faults.answers.partial) {
+            return;
+        }
+        self.seen.partial += 1;
+        match self.seventh.below(3) {
+            0 => ends.clear(),
+            1 => {
+                ends.swap_remove(self.seventh.below(ends.len() as u64) as usize);
+            }
+            _ => {
+                let of = self.seventh.below(ends.len() as u64) as usize;
+                let (n, end) = &mut ends[of];
+                if let Some(read) = read.get(n).filter(|read| **read > 0) {
+                    *end = self.seventh.below(*read as u64) as i64;
                 }
             }
         }
@@ -341,10 +398,15 @@ impl World {
                 let message = self.message_at(msg);
                 self.judge_dead_letter(msg, message, headers.attempt, cause);
                 self.judge_payload(message, payload, cause);
+                self.judge_ownership(msg);
                 if outcome.is_none() {
-                    self.seen.dead += 1;
-                    self.dead_letters.push((message, headers.attempt));
-                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
+                    let lost = self.seventh.chance(self.faults.answers.lost);
+                    self.seen.lost += u64::from(lost);
+                    if !lost {
+                        self.seen.dead += 1;
+                        self.dead_letters.push((message, headers.attempt));
+                    }
+                    outcome = Some(if lost || self.rng.chance(self.faults.ambiguous) {
                         PublishOutcome::Ambiguous("drawn".into())
                     } else {
                         PublishOutcome::Durable(LogPosition::new(0, 0))
@@ -358,9 +420,12 @@ impl World {
                 ..
             } => {
                 let message = self.message_at(msg);
+                let settlement = matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost);
+                // What an operator decided is so, whoever writes it.
+                if settlement {
+                    self.judge_ownership(msg);
+                }
                 if outcome.is_none() {
-                    let settlement =
-                        matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost);
                     self.seen.decisions += u64::from(!settlement);
                     // Lost when there was nowhere to tell it but the settlement.
                     let nowhere = verdict == Verdict::PayloadLost && self.dead_letters_taken;
@@ -373,20 +438,29 @@ impl World {
                         partition: msg.partition,
                         offset: newest,
                     };
-                    let extra = Some(Box::new(AckExtra {
+                    let mut said = SaidLater {
+                        at_ms: self.now_ms,
+                        message,
+                        target,
                         verdict,
-                        attempt: Some(attempt),
-                        ..AckExtra::default()
-                    }));
-                    let at = self.append_ack(target, extra, Some(message), verdict);
-                    let acked = &mut self.acks[at.partition as usize][at.offset as usize];
-                    if let Some(acked) = acked {
-                        acked.attempt = Some(attempt);
-                    }
-                    outcome = Some(if self.rng.chance(self.faults.ambiguous) {
-                        PublishOutcome::Ambiguous("drawn".into())
+                        attempt,
+                    };
+                    let unclear = PublishOutcome::Ambiguous("drawn".into());
+                    outcome = Some(if self.seventh.chance(self.faults.answers.lost) {
+                        self.seen.lost += 1;
+                        unclear
+                    } else if self.seventh.chance(self.faults.answers.late) {
+                        self.seen.late += 1;
+                        said.at_ms += self.seventh.below(7_000);
+                        self.said_later.push(said);
+                        unclear
                     } else {
-                        PublishOutcome::Durable(at)
+                        let at = self.says(said);
+                        if self.rng.chance(self.faults.ambiguous) {
+                            unclear
+                        } else {
+                            PublishOutcome::Durable(at)
+                        }
                     });
                 }
             }
@@ -398,6 +472,20 @@ impl World {
                 outcome,
             });
         }
+    }
+
+    fn says(&mut self, said: SaidLater) -> LogPosition {
+        let extra = Some(Box::new(AckExtra {
+            verdict: said.verdict,
+            attempt: Some(said.attempt),
+            ..AckExtra::default()
+        }));
+        let at = self.append_ack(said.target, extra, Some(said.message), said.verdict);
+        let acked = &mut self.acks[at.partition as usize][at.offset as usize];
+        if let Some(acked) = acked {
+            acked.attempt = Some(said.attempt);
+        }
+        at
     }
 
     fn lands_unreported(&mut self, partition: i32, sent: Sent, at_ms: u64) {

@@ -21,6 +21,7 @@ pub struct Faults {
     pub kafka: KafkaFaults,
     pub host: HostFaults,
     pub client: ClientFaults,
+    pub answers: AnswerFaults,
 }
 
 /// What was added later: drawn from a stream of its own, so that the seeds of before still make the runs of before.
@@ -84,6 +85,37 @@ impl ClientFaults {
     fn draw(rng: &mut Rng) -> Self {
         let twice = if rng.chance(500) { 0 } else { rng.below(400) };
         Self { twice }
+    }
+}
+
+/// What the broker says of what is no copy. From a seventh stream.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerFaults {
+    /// The report of a dead letter, settlement or decision is unclear, and it is in no log.
+    pub lost: u64,
+    /// That of a settlement or decision is unclear, and it lands later.
+    pub late: u64,
+    /// A commit is not taken, or taken and not said to be.
+    pub commits_fail: u64,
+    /// It is answered late.
+    pub commits_late: u64,
+    /// A broker that knows only part of a topic answers, or one that knows ends of before.
+    pub partial: u64,
+    /// The process dies with half of what it decided done.
+    pub dies_between: u64,
+}
+
+impl AnswerFaults {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let mut rate = |max: u64| if rng.chance(500) { 0 } else { rng.below(max) };
+        Self {
+            lost: rate(200),
+            late: rate(200),
+            commits_fail: rate(300),
+            commits_late: rate(300),
+            dies_between: rate(4),
+            partial: rate(300),
+        }
     }
 }
 
@@ -176,6 +208,7 @@ impl Faults {
             kafka: KafkaFaults::default(),
             host: HostFaults::default(),
             client: ClientFaults::default(),
+            answers: AnswerFaults::default(),
         }
     }
 

@@ -7,7 +7,7 @@ use ackwarden::core::{Event, Policy};
 
 use crate::instance::Instance;
 use crate::rng::Rng;
-use crate::world::{PARTITIONS, T, World, coordinator};
+use crate::world::{EARLY_MAX, PARTITIONS, T, World, coordinator};
 
 /// Without a word for so long, a member is none any more.
 pub const SESSION_MS: u64 = 8_000;
@@ -46,7 +46,7 @@ impl Group {
             1
         };
         let others = (1..count)
-            .map(|n| Box::new(Instance::new(n, coordinator(policy, seed))))
+            .map(|n| Box::new(Instance::new(n, coordinator(policy, EARLY_MAX, seed))))
             .collect();
         let mut rate = |max: u64| if rng.chance(300) { 0 } else { rng.below(max) };
         let (mut moves, mut freezes) = (rate(15), rate(6));

@@ -9,6 +9,8 @@ pub struct Instance {
     pub number: usize,
     pub core: Coordinator,
     pub up: bool,
+    /// It died in the middle of what it did: nothing of the rest is done.
+    pub dying: bool,
     pub restart_at: u64,
     /// SIGSTOP, until then.
     pub frozen_until: u64,
@@ -43,6 +45,8 @@ pub struct Instance {
     /// And last.
     pub attempts_now: u32,
     pub was_ready: bool,
+    /// With as much outstanding as may be, something was read all the same.
+    pub read_though_full: bool,
     pub started_ms: u64,
     /// Its monotonic clock goes too fast by so many thousandths.
     pub drift: i64,
@@ -60,6 +64,7 @@ impl Instance {
             number,
             core,
             up: false,
+            dying: false,
             restart_at: 0,
             frozen_until: 0,
             source_reader: BTreeMap::new(),
@@ -82,6 +87,7 @@ impl Instance {
             attempts_told: (0, 0),
             attempts_now: 0,
             was_ready: false,
+            read_though_full: false,
             started_ms: 0,
             drift: 0,
             incarnation: 0,
@@ -114,5 +120,6 @@ impl Instance {
         self.paused.clear();
         self.lost.clear();
         self.frozen_until = 0;
+        self.dying = false;
     }
 }

@@ -2,11 +2,12 @@
 
 use ackwarden::core::effect::{DeadLetterCause, DeadLetterPayload, Headers};
 use ackwarden::core::record::CauseKind;
+use ackwarden::core::view::OperatorReply;
 use ackwarden::core::{AckBatch, AckTarget, LogPosition, MsgRef, Verdict};
 
 use crate::group::PUBLISH_MS;
 use crate::truth::{is_ack, settles};
-use crate::world::{Acked, Sent, World};
+use crate::world::{Acked, OUTSTANDING_MAX, Sent, World};
 
 impl World {
     /// Two copies of one attempt, of which neither names the other: an unclear report was behind it, and one of them may
@@ -269,28 +270,38 @@ impl World {
             );
         }
         let nacked = headers.cause.is_some_and(|c| c.record.is_some());
+        let begun = self.submitted.contains(&(message, headers.attempt));
         if let Some((_, at_ms)) = newest
             && !nacked
         {
-            // Jitter takes a tenth at most; the wait begins when the coordinator sees the delivery, not before.
-            let mut wait_ms = self.least_timeout_ms * 9 / 10;
-            wait_ms -= wait_ms * self.faults_drawn.host.drift / 1_000;
-            let mut earliest_deadline = at_ms + wait_ms;
-            if self.faults_drawn.more.clock_jumps + self.faults_drawn.host.clock_steps > 0 {
-                // The deadline may have come with the clock. What was there when it started is known all the same.
-                earliest_deadline = earliest_deadline.min(self.me.started_ms);
-            }
-            let acked = self.acked_at(message).find(|at| *at <= earliest_deadline);
-            if let Some(acked) = acked {
-                let now = self.now_ms;
-                self.breach(
-                    6,
-                    format!(
-                        "attempt {} of {message} published at {now}, acked at {acked}, its delivery was at {at_ms}",
-                        headers.attempt
-                    ),
-                );
-            }
+            let what = format!("attempt {} of {message}", headers.attempt);
+            self.judge_time(message, at_ms, begun, &what);
+        }
+    }
+
+    /// 5, 6: what follows from a deadline does so behind it, and not if an ACK was on the topic before it.
+    fn judge_time(&mut self, message: u64, delivered_ms: u64, begun: bool, what: &str) {
+        // Jitter takes a tenth at most; the wait begins when the coordinator sees the delivery, not before.
+        let mut wait_ms = self.least_timeout_ms * 9 / 10;
+        wait_ms -= wait_ms * self.faults_drawn.host.drift / 1_000;
+        let mut earliest_deadline = delivered_ms + wait_ms;
+        if self.faults_drawn.more.clock_jumps + self.faults_drawn.host.clock_steps > 0 {
+            // The deadline may have come with the clock. What was there when it started is known all the same.
+            earliest_deadline = earliest_deadline.min(self.me.started_ms);
+        }
+        let now = self.now_ms;
+        let acked = self.acked_at(message).find(|at| *at <= earliest_deadline);
+        if let Some(acked) = acked {
+            self.breach(
+                6,
+                format!("{what} published at {now}, acked at {acked}, its delivery was at {delivered_ms}"),
+            );
+        }
+        if now < earliest_deadline && !begun {
+            self.breach(
+                5,
+                format!("{what} published at {now}, its delivery was at {delivered_ms}, to be waited for {wait_ms}"),
+            );
         }
     }
 
@@ -327,6 +338,29 @@ impl World {
         if self.is_acked_and_applied(message) && !twin && !self.is_estranged(at) {
             self.breach(7, format!("{message} dead after its ack was applied"));
         }
+        // The last attempt's deadline, where no verdict ended it before.
+        let all_waited = self.said_of(message).all(|(_, a)| is_ack(a.verdict));
+        let newest = self
+            .records_of(message)
+            .map(|(_, s)| (s.attempt, s.at_ms))
+            .max();
+        if let Some((_, delivered_ms)) = newest
+            && cause == DeadLetterCause::AttemptsExhausted
+            && all_waited
+            && claimed == 0
+            && !twin
+            && !self.is_estranged(at)
+            && !self.is_shared(message)
+        {
+            let begun = self.dead_letters_begun.contains(&message);
+            self.judge_time(
+                message,
+                delivered_ms,
+                begun,
+                &format!("dead letter of {message}"),
+            );
+        }
+        self.dead_letters_begun.insert(message);
         let too_large = cause == DeadLetterCause::TooLarge && self.is_too_large(message);
         if !asked && !too_large && !(least..=max).contains(&attempt) && !self.is_shared(message) {
             self.breach(
@@ -337,6 +371,50 @@ impl World {
                     cause.as_str()
                 ),
             );
+        }
+    }
+
+    /// 11: what an operator is told to be durable, is.
+    pub fn judge_reply(&mut self, request: u64, reply: &OperatorReply) {
+        let Some(message) = self.asked_for.get(&request).copied() else {
+            return;
+        };
+        let holds = match reply {
+            OperatorReply::Durable(at) => {
+                let there = self.said_of(message).find(|(there, _)| there == at);
+                there.is_some_and(|(_, a)| a.verdict.is_coordinators())
+            }
+            OperatorReply::AlreadyHolds(state) if state.is_settled() => {
+                // A dead letter is one before its settlement says so.
+                let dead = self.dead_letters.iter().any(|(m, _)| *m == message);
+                let undecidable = self.is_shared(message) || self.losses.is_hurt(message);
+                dead || self.is_settled(message) || undecidable
+            }
+            _ => true,
+        };
+        if !holds {
+            self.breach(11, format!("the answer about {message} was {reply:?}"));
+        }
+    }
+
+    /// 12: with as much outstanding as may be, nothing more is read of the sources.
+    pub fn judge_room(&mut self) {
+        let me = &self.me;
+        let full = me.core.outstanding() >= OUTSTANDING_MAX;
+        if !full || !self.group.is_one() || !me.away.is_empty() || !me.core.is_ready() {
+            self.me.read_though_full = false;
+            return;
+        }
+        // What is rebuilt beside the others is read to its end in any case.
+        let views = me.core.topic_views(self.now());
+        let tracked = |n: i32| views[0].partitions.iter().any(|p| p.partition == n);
+        let mut read = me.source_reader.keys().copied();
+        let read = read.find(|p| !me.paused.contains(p) && tracked(*p));
+        // What was adopted with this is looked at with the next.
+        let before = std::mem::replace(&mut self.me.read_though_full, read.is_some());
+        if let Some(p) = read.filter(|_| before) {
+            let n = self.me.core.outstanding();
+            self.breach(12, format!("{p} is read with {n} outstanding"));
         }
     }
 

@@ -110,7 +110,7 @@ impl World {
 
     /// A coordinator that reads to the ends, undisturbed; `None` if it does not come to an end.
     fn replayed(&self, mine: &[i32], with_store: bool) -> Option<Outstanding> {
-        let mut core = coordinator(&self.policy, 0);
+        let mut core = coordinator(&self.policy, self.early_max, 0);
         let mut now = self.now();
         let store = |p: &i32| -> Option<PartitionImage> {
             self.me.store.get(p).filter(|_| with_store).cloned()

@@ -8,12 +8,12 @@ use ackwarden::core::effect::Headers;
 use ackwarden::core::image::{PartitionChange, PartitionImage};
 use ackwarden::core::view::Lookup;
 use ackwarden::core::{
-    AckIx, AckRecord, Assignment, Coordinator, CoreLimits, Event, LogPosition, MsgRef, Now,
-    OnLostRange, Policy, PolicyPatch, TopicIx, TopicSettings, Verdict,
+    AckIx, AckRecord, AckTarget, Assignment, Coordinator, CoreLimits, Event, LogPosition, MsgRef,
+    Now, OnLostRange, Policy, PolicyPatch, TopicIx, TopicSettings, Verdict,
 };
 
 use crate::coverage::Coverage;
-use crate::faults::Faults;
+use crate::faults::{AnswerFaults, Faults};
 use crate::group::{Group, LEASE_MS, PUBLISH_MS};
 use crate::instance::Instance;
 use crate::logs::{LogState, Losses};
@@ -24,6 +24,9 @@ pub const PARTITIONS: i32 = 2;
 pub const ACK_PARTITIONS: i32 = 2;
 pub const T: TopicIx = TopicIx(0);
 pub const A: AckIx = AckIx(0);
+pub const OUTSTANDING_MAX: u64 = 60;
+/// As the service has it: more than is ever sent here.
+pub const EARLY_MAX: usize = 200_000;
 
 /// A record of the source; `None` in the log is a marker.
 #[derive(Debug, Clone)]
@@ -80,6 +83,15 @@ pub struct Seen {
     pub freezes: u64,
     pub purged: u64,
     pub written_twice: u64,
+    /// Times that early ACKs which had no room were read again.
+    pub overflows: u64,
+    /// Dead letters, settlements and decisions of which the report was unclear.
+    pub lost: u64,
+    pub late: u64,
+    pub commits_failed: u64,
+    /// Answers of brokers that know less than there is.
+    pub partial: u64,
+    pub died_between: u64,
     pub transactions: u64,
     pub retention: u64,
     pub deletions: u64,
@@ -108,6 +120,12 @@ impl std::ops::AddAssign for Seen {
         self.freezes += other.freezes;
         self.purged += other.purged;
         self.written_twice += other.written_twice;
+        self.overflows += other.overflows;
+        self.lost += other.lost;
+        self.late += other.late;
+        self.commits_failed += other.commits_failed;
+        self.partial += other.partial;
+        self.died_between += other.died_between;
         self.transactions += other.transactions;
         self.retention += other.retention;
         self.deletions += other.deletions;
@@ -132,6 +150,15 @@ pub struct Limbo {
     pub sent_before: bool,
 }
 
+/// A settlement or decision that the broker appends later.
+pub struct SaidLater {
+    pub at_ms: u64,
+    pub message: u64,
+    pub target: AckTarget,
+    pub verdict: Verdict,
+    pub attempt: u32,
+}
+
 pub struct World {
     pub rng: Rng,
     /// For the faults that came later.
@@ -143,6 +170,10 @@ pub struct World {
     /// For the operator who takes the dead-letter topic away.
     pub fifth: Rng,
     pub sixth: Rng,
+    /// For what the broker says of what is no copy.
+    pub seventh: Rng,
+    /// What early ACKs may cost.
+    pub early_max: usize,
     pub faults: Faults,
     /// As they were before they stopped.
     pub faults_drawn: Faults,
@@ -155,6 +186,8 @@ pub struct World {
     pub truth: Truth,
     pub dead_letters: Vec<(u64, u32)>,
     pub limbo: Vec<Limbo>,
+    /// Settlements and decisions that land later.
+    pub said_later: Vec<SaidLater>,
     pub b_position: Vec<usize>,
     /// B's ACKs that are yet to be sent: (when, partition, offset).
     pub b_pending: Vec<(u64, i32, i64)>,
@@ -177,7 +210,11 @@ pub struct World {
     pub lost_ranges: u64,
     /// (message, attempt) that were submitted.
     pub submitted: BTreeSet<(u64, u32)>,
+    /// Messages of which a dead letter was submitted.
+    pub dead_letters_begun: BTreeSet<u64>,
     pub requests: u64,
+    /// Messages that operators decided about, by request.
+    pub asked_for: BTreeMap<u64, u64>,
     pub policy: Policy,
     pub to_send: u64,
     /// What came to an engine meanwhile is told to the core at once.
@@ -196,6 +233,30 @@ pub struct World {
 impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::fifth(seed);
+        let mut seventh = Rng::new(seed ^ 0x1f83_d9ab_fb41_bd6b);
+        let mut answers = if seventh.chance(400) {
+            AnswerFaults::default()
+        } else {
+            AnswerFaults::draw(&mut seventh)
+        };
+        if world.faults.more.forged > 0 {
+            // No crashes and no unclear copies then (see `Faults::draw_second`): a commit that fails has the queue purged.
+            answers.dies_between = 0;
+            answers.commits_fail = 0;
+            answers.commits_late = 0;
+        }
+        world.faults.answers = answers.clone();
+        world.faults_drawn.answers = answers;
+        if seventh.chance(300) {
+            world.early_max = 1 + seventh.below(10) as usize;
+        }
+        world.seventh = seventh;
+        world
+    }
+
+    /// With the faults that there were fifth.
+    pub fn fifth(seed: u64) -> Self {
         let mut world = Self::fourth(seed);
         let mut sixth = Rng::new(seed ^ 0x510e_527f_ade6_82d1);
         let rate = if sixth.chance(700) {
@@ -294,8 +355,8 @@ impl World {
             // Long enough for one to be replaced, and to come back.
             faulty_ms = 60_000;
         }
-        let mut world = Self {
-            me: Box::new(Instance::new(0, coordinator(&policy, seed))),
+        Self {
+            me: Box::new(Instance::new(0, coordinator(&policy, EARLY_MAX, seed))),
             group,
             rng,
             later,
@@ -303,6 +364,8 @@ impl World {
             client: Rng::new(seed),
             fifth: Rng::new(seed),
             sixth: Rng::new(seed),
+            seventh: Rng::new(seed),
+            early_max: EARLY_MAX,
             faults_drawn: faults.clone(),
             faults,
             now_ms: 1,
@@ -314,6 +377,7 @@ impl World {
             truth: Truth::default(),
             dead_letters: Vec::new(),
             limbo: Vec::new(),
+            said_later: Vec::new(),
             b_position: vec![0; PARTITIONS as usize],
             b_pending: Vec::new(),
             committed: (0..PARTITIONS)
@@ -328,7 +392,9 @@ impl World {
             limits_changed: false,
             lost_ranges: 0,
             submitted: BTreeSet::new(),
+            dead_letters_begun: BTreeSet::new(),
             requests: 0,
+            asked_for: BTreeMap::new(),
             policy,
             to_send,
             together: false,
@@ -338,13 +404,12 @@ impl World {
             seen: Seen::default(),
             lives: 0,
             violations: Vec::new(),
-        };
-        world.each_instance(World::start);
-        world
+        }
     }
 
     /// Runs until A has sent all and time is up, then stops the faults and lets everything drain.
     pub fn run(&mut self) {
+        self.each_instance(World::start);
         let faulty_until = self.faulty_ms / 5 + self.rng.below(self.faulty_ms);
         while self.now_ms < faulty_until || self.sent < self.to_send {
             self.step();
@@ -414,6 +479,10 @@ impl World {
         if self.now_ms < self.me.frozen_until {
             return;
         }
+        if self.me.dying {
+            self.crash();
+            return;
+        }
         if !self.me.up {
             if self.now_ms >= self.me.restart_at {
                 self.start();
@@ -447,7 +516,7 @@ impl World {
         self.lives += 1;
         self.me.incarnation = self.lives;
         self.me.attempts_now = self.policy.max_attempts;
-        self.me.core = coordinator(&self.policy, self.me.incarnation);
+        self.me.core = coordinator(&self.policy, self.early_max, self.me.incarnation);
         self.me.started_ms = self.now_ms;
         let drift = self.faults.host.drift;
         self.me.drift = self.latest.below(drift * 2 + 1) as i64 - drift as i64;
@@ -579,14 +648,23 @@ impl World {
             let told = events.iter().filter(|e| !matches!(e, Event::Tick));
             told.for_each(|event| println!("{} i{} <- {event:?}", self.now_ms, self.me.number));
         }
+        if self.me.dying {
+            return;
+        }
         self.limits_are_told(&events);
         let mut effects = Vec::new();
         let now = self.now();
         self.me.core.handle_events(events, now, &mut effects);
         for effect in effects {
+            if self.seventh.chance(self.faults.answers.dies_between) {
+                self.me.dying = true;
+                self.seen.died_between += 1;
+                return;
+            }
             self.seen.coverage.count(&effect);
             self.carry_out(effect);
         }
+        self.judge_room();
     }
 
     /// What it decides of now on, it decides by one of these.
@@ -613,7 +691,7 @@ impl World {
     }
 
     pub fn checkpoint(&mut self) {
-        if !self.me.core.is_ready() {
+        if !self.me.core.is_ready() || self.me.dying {
             return;
         }
         let now = self.now();
@@ -630,6 +708,7 @@ impl World {
         };
         self.instances().all(drained)
             && self.limbo.is_empty()
+            && self.said_later.is_empty()
             && self
                 .committed
                 .iter()
@@ -666,7 +745,7 @@ pub fn tracing() -> bool {
     *TRACING.get_or_init(|| std::env::var_os("SIM_TRACE").is_some())
 }
 
-pub fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
+pub fn coordinator(policy: &Policy, early_weight_max: usize, seed: u64) -> Coordinator {
     Coordinator::new(
         vec![TopicSettings {
             name: "orders".into(),
@@ -675,7 +754,8 @@ pub fn coordinator(policy: &Policy, seed: u64) -> Coordinator {
             policy: policy.clone(),
         }],
         CoreLimits {
-            max_outstanding: 60,
+            max_outstanding: OUTSTANDING_MAX,
+            early_weight_max,
             settled_max: 100,
             settled_retention_ms: 3_600_000,
             commit_every_ms: 200,

@@ -72,9 +72,11 @@ pub fn loaded(store: &mut dyn Store) -> (Option<StoreIdentity>, Model) {
             |StoredPartition {
                  topic,
                  partition,
+                 topic_id,
                  image,
              }| {
                 let image = image.unwrap_or_else(|| panic!("{topic}/{partition} is not trusted"));
+                assert_eq!(topic_id, id_of(&topic));
                 ((topic, partition), image)
             },
         )
@@ -86,17 +88,18 @@ pub fn identity(name: &str) -> StoreIdentity {
     StoreIdentity {
         instance_id: name.into(),
         cluster_id: "cluster".into(),
-        topic_ids: vec![
-            ("orders".into(), "AAAA".into()),
-            ("ä".into(), String::new()),
-        ],
     }
+}
+
+fn id_of(topic: &str) -> String {
+    format!("id of {topic}")
 }
 
 pub fn delta(topic: &str, partition: i32, source_applied: i64) -> PartitionDelta {
     PartitionDelta {
         topic: topic.into(),
         partition,
+        topic_id: id_of(topic),
         header: PartitionHeader {
             source_applied,
             acks_applied: vec![(0, source_applied / 2), (3, 7)],

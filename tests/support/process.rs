@@ -25,6 +25,7 @@ pub enum Signal {
     Stop,
     Cont,
     Int,
+    Hup,
 }
 
 impl Signal {
@@ -35,6 +36,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Cont => "CONT",
             Self::Int => "INT",
+            Self::Hup => "HUP",
         }
     }
 }

@@ -77,9 +77,13 @@ fn ask<C: ConsumerContext>(
         let code = ffi::rd_kafka_event_error(event);
         if code != Err::RD_KAFKA_RESP_ERR_NO_ERROR {
             let text = CStr::from_ptr(ffi::rd_kafka_event_error_string(event));
-            return Result::Err(KafkaProblem::Unreachable(
-                text.to_string_lossy().into_owned(),
-            ));
+            let text = text.to_string_lossy().into_owned();
+            return Result::Err(match code {
+                // The brokers are too old for it: asking again changes nothing.
+                Err::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE
+                | Err::RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION => KafkaProblem::Refused(text),
+                _ => KafkaProblem::Unreachable(text),
+            });
         }
         Ok(answer)
     }

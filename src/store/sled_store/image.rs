@@ -70,6 +70,7 @@ impl Catalog {
         }
         let mut partitions = BTreeMap::new();
         for reading in readings {
+            let topic_id = reading.root.topic_id.clone();
             let (name, place, image) = reading.finish(records);
             if let Some(Place { space, .. }) = catalog.places.insert(name.clone(), place) {
                 // Only damage leads there. Neither is believed.
@@ -83,17 +84,18 @@ impl Catalog {
                 catalog
                     .places
                     .insert(name.clone(), Place { whole, ..place });
-                partitions.insert(name, None);
+                partitions.insert(name, (topic_id, None));
             } else {
-                partitions.insert(name, image);
+                partitions.insert(name, (topic_id, image));
             }
         }
         let partitions = partitions
             .into_iter()
             .filter(|_| images)
-            .map(|((topic, partition), image)| StoredPartition {
+            .map(|((topic, partition), (topic_id, image))| StoredPartition {
                 topic,
                 partition,
+                topic_id,
                 image,
             })
             .collect();
@@ -131,6 +133,7 @@ impl Catalog {
         let root = PartitionRoot {
             topic: delta.topic.clone(),
             partition: delta.partition,
+            topic_id: delta.topic_id.clone(),
             whole: place.whole,
             records: tally.records,
             digest_sum: tally.digest_sum,

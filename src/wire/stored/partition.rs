@@ -10,6 +10,8 @@ use crate::ports::StoreIdentity;
 pub struct PartitionRoot {
     pub topic: String,
     pub partition: i32,
+    /// Of the topic that it is about; empty: not told.
+    pub topic_id: String,
     /// False: deltas were laid over something that could not be trusted, so this cannot be either.
     pub whole: bool,
     /// How many other records belong to it, and the sum of their digests.
@@ -26,6 +28,7 @@ pub fn encode_partition(root: &PartitionRoot) -> Vec<u8> {
     let mut w = Writer::with_capacity(64 + root.topic.len() + acks * 6 + header.timeouts.len() * 6);
     w.text(&root.topic);
     w.signed(i64::from(root.partition));
+    w.text(&root.topic_id);
     w.byte(u8::from(root.whole));
     w.unsigned(root.records);
     w.fixed(root.digest_sum);
@@ -52,6 +55,7 @@ pub fn decode_partition(body: &[u8]) -> Result<PartitionRoot, StoredError> {
     let mut r = Reader::new(body);
     let topic = r.text()?.to_owned();
     let partition = narrow_partition(r.signed()?)?;
+    let topic_id = r.text()?.to_owned();
     let whole = match r.byte()? {
         0 => false,
         1 => true,
@@ -75,6 +79,7 @@ pub fn decode_partition(body: &[u8]) -> Result<PartitionRoot, StoredError> {
     Ok(PartitionRoot {
         topic,
         partition,
+        topic_id,
         whole,
         records,
         digest_sum,
@@ -126,14 +131,9 @@ fn narrow_partition(value: i64) -> Result<i32, StoredError> {
 /// The body of the store's identity.
 #[must_use]
 pub fn encode_identity(identity: &StoreIdentity) -> Vec<u8> {
-    let mut w = Writer::with_capacity(64 + identity.topic_ids.len() * 48);
+    let mut w = Writer::with_capacity(64);
     w.text(&identity.instance_id);
     w.text(&identity.cluster_id);
-    w.count(identity.topic_ids.len());
-    for (topic, id) in &identity.topic_ids {
-        w.text(topic);
-        w.text(id);
-    }
     w.into_bytes()
 }
 
@@ -145,16 +145,10 @@ pub fn decode_identity(body: &[u8]) -> Result<StoreIdentity, StoredError> {
     let mut r = Reader::new(body);
     let instance_id = r.text()?.to_owned();
     let cluster_id = r.text()?.to_owned();
-    let count = r.count(2)?;
-    let mut topic_ids = Vec::with_capacity(count);
-    for _ in 0..count {
-        topic_ids.push((r.text()?.to_owned(), r.text()?.to_owned()));
-    }
     r.end()?;
     Ok(StoreIdentity {
         instance_id,
         cluster_id,
-        topic_ids,
     })
 }
 
@@ -171,23 +165,20 @@ mod tests {
     proptest! {
         #[test]
         fn every_root_survives(
-            topic in ".{0,30}", numbers in any::<(i32, bool, u64, u64, i64, i64, i64)>(),
+            topic in ".{0,30}", topic_id in ".{0,30}", numbers in any::<(i32, bool, u64, u64, i64, i64, i64)>(),
             acks_applied in positions(), low_acks in positions(), same in any::<bool>(),
             timeouts in prop::collection::vec(any::<(i64, u64)>(), 0..5),
         ) {
             let low_acks = if same { acks_applied.clone() } else { low_acks };
             let (partition, whole, records, digest_sum, source_applied, low, taken_wall_ms) = numbers;
             let header = PartitionHeader { source_applied, acks_applied, low, low_acks, taken_wall_ms, timeouts };
-            let root = PartitionRoot { topic, partition, whole, records, digest_sum, header };
+            let root = PartitionRoot { topic, partition, topic_id, whole, records, digest_sum, header };
             prop_assert_eq!(decode_partition(&encode_partition(&root)), Ok(root));
         }
 
         #[test]
-        fn every_identity_survives(
-            instance_id in ".{0,30}", cluster_id in ".{0,30}",
-            topic_ids in prop::collection::vec((".{0,20}", ".{0,20}"), 0..5),
-        ) {
-            let identity = StoreIdentity { instance_id, cluster_id, topic_ids };
+        fn every_identity_survives(instance_id in ".{0,30}", cluster_id in ".{0,30}") {
+            let identity = StoreIdentity { instance_id, cluster_id };
             prop_assert_eq!(decode_identity(&encode_identity(&identity)), Ok(identity));
         }
     }
@@ -197,6 +188,7 @@ mod tests {
         let root = PartitionRoot {
             topic: "orders".into(),
             partition: 3,
+            topic_id: "id".into(),
             whole: true,
             records: 2,
             digest_sum: 0x0807_0605_0403_0201,
@@ -210,9 +202,9 @@ mod tests {
             },
         };
         let bytes = [
-            6, 111, 114, 100, 101, 114, 115, 6, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 164, 16, 83, 128,
-            160, 171, 254, 249, 98, 2, 0, 232, 7, 4, 248, 10, 2, 0, 19, 2, 6, 2, 136, 14, 176, 234,
-            1, 202, 1, 200, 223, 2,
+            6, 111, 114, 100, 101, 114, 115, 6, 2, 105, 100, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8, 164, 16,
+            83, 128, 160, 171, 254, 249, 98, 2, 0, 232, 7, 4, 248, 10, 2, 0, 19, 2, 6, 2, 136, 14,
+            176, 234, 1, 202, 1, 200, 223, 2,
         ];
         assert_eq!(encode_partition(&root), bytes);
         assert_eq!(decode_partition(&bytes), Ok(root));
@@ -220,9 +212,8 @@ mod tests {
         let identity = StoreIdentity {
             instance_id: "a".into(),
             cluster_id: "bc".into(),
-            topic_ids: vec![("t".into(), "id".into())],
         };
-        let bytes = [1, 97, 2, 98, 99, 1, 1, 116, 2, 105, 100];
+        let bytes = [1, 97, 2, 98, 99];
         assert_eq!(encode_identity(&identity), bytes);
         assert_eq!(decode_identity(&bytes), Ok(identity));
     }

@@ -1,0 +1,168 @@
+//! Early ACKs for which there was no room (12).
+//!
+//! They are let go, E stays at the lowest of them, and they are read again: once there is room and the source has passed
+//! the fence that was asked after them, or as soon as something is due that one of them may be about. Until then nothing
+//! fires that was read since the first of them was let go: its ACK may be among them (6).
+//!
+//! What is read again says nothing new of what it was applied to. It may fill the room again, and then it is read once
+//! more; but only what was read of the source meanwhile has to wait for that, so each time leads further.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::coordinator::Coordinator;
+use super::effect::Effect;
+use super::guards::Guard;
+use super::partition::Partition;
+use super::stages::AckStage;
+use super::topic::Topic;
+use super::types::{LogPosition, Now};
+
+/// Between the end of one reading again and the next, ms: the barrier has to open in between.
+const REST_MS: u64 = 2_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Overflow {
+    /// By partition of the ACK topic, the lowest that was let go.
+    lowest: BTreeMap<i32, i64>,
+    /// The newest fence that had been asked for by then.
+    asked: u64,
+    /// One of them may be about something that is due.
+    is_waited_for: bool,
+    /// Where the ACKs had been applied when they were last read again.
+    again_to: Vec<(i32, i64)>,
+    rests_until_ms: u64,
+}
+
+impl Overflow {
+    pub fn is_empty(&self) -> bool {
+        self.lowest.is_empty()
+    }
+
+    /// E stays there.
+    pub fn lowest(&self, ack_partition: i32) -> Option<i64> {
+        self.lowest.get(&ack_partition).copied()
+    }
+
+    fn add(&mut self, partition: i32, offset: i64, asked: u64) {
+        let lowest = self.lowest.entry(partition).or_insert(offset);
+        *lowest = (*lowest).min(offset);
+        self.asked = asked;
+    }
+
+    /// That of what was rebuilt beside us.
+    pub fn absorb(&mut self, other: Self, asked: u64) {
+        for (partition, offset) in other.lowest {
+            self.add(partition, offset, asked);
+        }
+    }
+}
+
+impl Topic {
+    /// There is no room for it.
+    pub(super) fn let_go(&mut self, at: LogPosition) {
+        self.overflow
+            .add(at.partition, at.offset, self.fence_newest_asked);
+        for p in self.partitions.values_mut().filter(|p| p.unheard.is_none()) {
+            p.unheard = Some(Unheard::from_now_on(p));
+        }
+        self.moved = true;
+    }
+
+    /// Whether an ACK that was let go may be about the message. It is waited for.
+    pub(super) fn is_unheard(&mut self, number: i32, origin: i64) -> bool {
+        let p = self.partitions.get(&number);
+        let unheard = p.is_some_and(|p| p.is_unheard(origin)) && Guard::OverflowWaits.holds();
+        self.overflow.is_waited_for |= unheard;
+        unheard
+    }
+
+    /// There is room, and what they are about was read.
+    fn has_room_again(&self) -> bool {
+        let Some(fence) = self.fences.back() else {
+            return false;
+        };
+        self.early_weight() <= self.early_max / 2
+            && self.fence_asked.is_none()
+            && self.fence_newest_asked > self.overflow.asked
+            && fence.fence.source_ends.iter().all(|(n, end)| {
+                let p = self.partitions.get(n);
+                p.is_none_or(|p| p.is_lost() || p.applied >= *end)
+            })
+    }
+}
+
+/// Deliveries of a partition that were not known yet when an ACK was let go: it may have been about one of them.
+pub(super) struct Unheard {
+    from: i64,
+    /// At or past it, and known by then: reported, and not read yet.
+    known: BTreeSet<i64>,
+}
+
+impl Unheard {
+    fn from_now_on(p: &Partition) -> Self {
+        let known = p.by_offset.keys().copied();
+        Self {
+            from: p.applied,
+            known: known.filter(|offset| *offset >= p.applied).collect(),
+        }
+    }
+
+    fn has(&self, offset: i64) -> bool {
+        offset >= self.from && !self.known.contains(&offset)
+    }
+}
+
+impl Partition {
+    fn is_unheard(&self, origin: i64) -> bool {
+        let Some(unheard) = &self.unheard else {
+            return false;
+        };
+        let detail = self.details.get(&origin);
+        unheard.has(origin)
+            || detail.is_some_and(|d| d.deliveries.iter().any(|d| unheard.has(d.offset)))
+    }
+}
+
+impl Coordinator {
+    /// Has what was let go read again, where it is time.
+    pub(super) fn read_overflow_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for topic in &mut self.topics {
+            let state = &mut self.acks[usize::from(topic.settings.ack.0)];
+            let is_waited_for = std::mem::take(&mut topic.overflow.is_waited_for);
+            if topic.overflow.is_empty() || state.stage != AckStage::Live {
+                continue;
+            }
+            let applied = |n: i32| state.topic.applied(n);
+            let again_to = &mut topic.overflow.again_to;
+            if !again_to.is_empty() {
+                if again_to.iter().any(|(n, to)| applied(*n) < Some(*to)) {
+                    continue;
+                }
+                again_to.clear();
+                topic.overflow.rests_until_ms = now.mono_ms + REST_MS;
+            }
+            let rests = now.mono_ms < topic.overflow.rests_until_ms;
+            if rests || !(is_waited_for || (topic.has_room_again() && !self.sources_paused)) {
+                continue;
+            }
+            // Where the reader is sent back for something else already, it comes by there.
+            let from: Vec<(i32, i64)> = std::mem::take(&mut topic.overflow.lowest)
+                .into_iter()
+                .map(|(n, at)| (n, applied(n).map_or(at, |to| at.min(to))))
+                .collect();
+            topic.overflow.again_to = from
+                .iter()
+                .filter_map(|(n, _)| Some((*n, applied(*n)?)))
+                .collect();
+            for p in topic.partitions.values_mut() {
+                p.unheard = None;
+            }
+            if Guard::OverflowShutsBarrier.holds() {
+                // It says that everything up to then was applied.
+                state.topic.caught_up_as_of = None;
+            }
+            let order = state.topic.restart_at(&from);
+            effects.push(order.effect(&state.topic));
+        }
+    }
+}
