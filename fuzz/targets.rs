@@ -1,8 +1,8 @@
-//! What is fuzzed: every decoder of bytes that come from outside, or from a disk. No input may make one panic; what one
-//! accepts comes back the same when it is encoded and decoded again; and where there is another way to the same answer,
-//! both give it.
+//! What is fuzzed: decoders of bytes that come from outside, or from a disk. No input may make one panic; what is stored
+//! comes back the same when it is encoded and decoded again; and where there is another way to the same answer, both give
+//! it. docs/testing.md says what is demanded of which, and what is not fuzzed.
 //!
-//! One function a target: `fuzz_targets/` hands them to libFuzzer, `tests/fuzz_corpus.rs` replays the corpus. What is
+//! One function a target: `fuzz_targets/` hands them to libFuzzer, `tests/fuzz_corpus/` replays the corpus. What is
 //! behind a checksum or base64 is also tried with that made right, since no fuzzer guesses a checksum.
 
 #![allow(dead_code, reason = "each fuzz target uses one of them")]

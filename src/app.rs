@@ -321,7 +321,7 @@ fn run(
         }
         let scribe = Scribe::spawn(&settings, trouble)?;
         let wanted = |t: &TopicConfig| names_of.contains(&t.name);
-        prepare::give_birth(&names, &admin, &mut state, &scribe, wanted)
+        prepare::give_birth(&names, &admin, &mut state, &scribe, &[], wanted)
     };
     if until_answered(&stopped, bear)?.is_none() {
         return Ok(());

@@ -406,7 +406,7 @@ impl Supervisor<'_> {
                 if !names_to_give.is_empty() {
                     let scribe = Scribe::spawn(&self.settings, &self.trouble)?;
                     let wanted = |t: &TopicConfig| names_to_give.contains(&t.name);
-                    prepare::give_birth(names, admin, &mut state, &scribe, wanted)?;
+                    prepare::give_birth(names, admin, &mut state, &scribe, &self.ours, wanted)?;
                 }
                 Ok(state)
             });

@@ -108,6 +108,11 @@ impl AckTopic {
         }
     }
 
+    /// Nothing is known of where it is read.
+    pub fn forget_position(&mut self, partition: i32) {
+        self.applied.retain(|(n, _)| *n != partition);
+    }
+
     /// Goes back (a rebuild, a rewind): the barrier starts anew, and batches of the former order do not count. So every
     /// partition is read anew, those that `from` does not name from where they are applied: what of them is under way
     /// in such a batch would be missed otherwise.

@@ -251,8 +251,11 @@ impl Coordinator {
                     .collect();
                 let (topics, mut cx) = self.context(now, effects);
                 if let Some(topic) = topics.get_mut(usize::from(topic.0)) {
-                    let no_acks = missing[usize::from(topic.settings.ack.0)];
-                    topic.on_fence(no_acks, *round, answer, &mut cx);
+                    let ack = topic.settings.ack;
+                    let no_acks = missing[usize::from(ack.0)];
+                    for partition in topic.on_fence(no_acks, *round, answer, &mut cx) {
+                        self.acks_cut(ack, partition, now, effects);
+                    }
                 }
             }
             Event::PolicyChanged {

@@ -1,5 +1,6 @@
 //! Every source of change, as one enum.
 
+use super::guards::Guard;
 use super::image::PartitionImage;
 use super::policy::PolicyPatch;
 use super::record::{AckRecord, SourceRecord};
@@ -168,6 +169,34 @@ pub struct AckBatch {
 pub struct Fence {
     pub ack_ends: Vec<(i32, i64)>,
     pub source_ends: Vec<(i32, i64)>,
+}
+
+impl Fence {
+    /// The only way to make one: in this order, so that who acknowledges a record at or past the source ends does so behind
+    /// the ACK ends.
+    ///
+    /// # Errors
+    /// Those of the two questions; the second is not asked behind the first's.
+    pub fn ask<A, E>(
+        asked: &mut A,
+        ack_ends: impl FnOnce(&mut A) -> Result<Vec<(i32, i64)>, E>,
+        source_ends: impl FnOnce(&mut A) -> Result<Vec<(i32, i64)>, E>,
+    ) -> Result<Self, E> {
+        if Guard::FenceOrder.holds() {
+            let ack_ends = ack_ends(asked)?;
+            let source_ends = source_ends(asked)?;
+            return Ok(Self {
+                ack_ends,
+                source_ends,
+            });
+        }
+        let source_ends = source_ends(asked)?;
+        let ack_ends = ack_ends(asked)?;
+        Ok(Self {
+            ack_ends,
+            source_ends,
+        })
+    }
 }
 
 /// Why Kafka did not answer. An error is not an answer: the core asks again.

@@ -40,6 +40,8 @@ guards! {
     SourceBeforeAcks,
     /// What was rebuilt beside others is adopted where its ACKs are applied, not where theirs are (6).
     StepBack,
+    /// A fence reads the ends of the ACKs first, then those of the source (3).
+    FenceOrder,
     /// A broker that does not know all partitions, or not as far as they were read, has not answered (6).
     BarrierKnowsAll,
     /// Nor does a fence of its hold (3, 14).

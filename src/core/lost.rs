@@ -10,7 +10,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::{Assignment, Recreated};
 use super::guards::Guard;
-use super::low_water::{KeptFence, offset_in};
+use super::low_water::{KeptFence, named, offset_in};
 use super::overflow::Overflow;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
@@ -19,6 +19,8 @@ use super::topic::Topic;
 use super::types::{AckIx, LOG_START, LogPosition, Now, TopicIx};
 use super::view::{Frozen, FrozenWhy};
 
+/// All brokers have heard of a new partition after that long, ms.
+const HEARD_OF_WITHIN_MS: u64 = 60_000;
 /// Lost ranges that a partition remembers, to say of a position in them that it is not known what became of it.
 const LOST_RANGES_MAX: usize = 256;
 
@@ -111,7 +113,8 @@ impl Coordinator {
         };
         if state.stage == AckStage::Waiting && ours.peek().is_some() && ours.all(read_anew) {
             // Where the reader stood says nothing of these: their ACKs are read from E, once their sources are at their
-            // ends. If E is gone too, that is told then.
+            // ends. If E is gone too, that is told then, or by the fence that they wait for.
+            state.topic.forget_position(partition);
             return;
         }
         let was = state.topic.applied(partition).unwrap_or(-1);
@@ -133,6 +136,34 @@ impl Coordinator {
         // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
         let order = state.topic.restart_at(&[(partition, log_start)]);
         effects.push(order.effect(&state.topic));
+    }
+
+    /// A partition of the ACK topic has lost its end, and other records will have the offsets of what stood there.
+    pub(super) fn acks_cut(
+        &mut self,
+        ack: AckIx,
+        partition: i32,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
+            return;
+        };
+        let start = offset_in(&state.log_starts, partition);
+        for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+            let was = named(&topic.acks_at_fence, partition).unwrap_or(-1);
+            let frozen = acks_frozen(topic, partition, was, start, now);
+            topic.forget_ack_positions();
+            let all: Vec<i32> = topic.partitions.keys().copied().collect();
+            topic.lose(&all, &frozen, None, effects);
+        }
+        if state.stage == AckStage::Waiting {
+            // It is read from its beginning, once the sources are at their ends.
+            state.topic.forget_position(partition);
+        } else {
+            let order = state.topic.restart_at(&[(partition, start)]);
+            effects.push(order.effect(&state.topic));
+        }
     }
 
     /// Another topic of the same name: nothing that is known of the old one is about its messages.
@@ -263,12 +294,15 @@ impl Topic {
     fn replace_partition(&mut self, partition: Partition, effects: &mut Vec<Effect>) {
         self.drop_partition(partition.number, effects);
         self.partitions.insert(partition.number, partition);
+        self.overflow.is_known_to_all = false;
     }
 
     /// Where anything stood on the ACK topic says nothing any more.
     fn forget_ack_positions(&mut self) {
         self.forget_fences();
         self.overflow = Overflow::default();
+        self.replay_ends = Vec::new();
+        self.shorter_since = None;
         for p in self.partitions.values_mut() {
             p.forget_ack_positions();
         }
@@ -303,10 +337,13 @@ impl Topic {
         replay_acks
     }
 
-    /// The ACK ends of the newest fence that did not know the partition.
-    fn fence_without(&self, number: i32) -> Option<Vec<(i32, i64)>> {
+    /// The ACK ends of a fence that did not know the partition. Not of the last minute: who answered then may have heard
+    /// of the partition later than those who write to it.
+    fn fence_without(&self, number: i32, now: Now) -> Option<Vec<(i32, i64)>> {
+        let before = now.mono_ms.saturating_sub(HEARD_OF_WITHIN_MS);
         let unknown = |f: &&KeptFence| f.fence.source_ends.iter().all(|(n, _)| *n != number);
-        let fence = self.fences.iter().rev().find(unknown)?;
+        let known_to_none = |f: &&KeptFence| f.asked_ms <= before && unknown(f);
+        let fence = self.fences.iter().rev().find(known_to_none)?;
         Some(fence.fence.ack_ends.clone())
     }
 
@@ -316,7 +353,7 @@ impl Topic {
         let recreated = assignment.recreated;
         let acks = match assignment.acks.clone() {
             // What is said of it was said after the newest fence at which it was not there.
-            None if assignment.appeared => self.fence_without(number).unwrap_or_default(),
+            None if assignment.appeared => self.fence_without(number, now).unwrap_or_default(),
             acks => acks.unwrap_or_default(),
         };
         let low = match assignment.low {

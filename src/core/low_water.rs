@@ -20,21 +20,32 @@ const FENCES_MAX: usize = 64;
 const FENCE_EVERY_MS: u64 = 1_000;
 /// And this often while a partition waits for one to be caught up.
 const FENCE_EVERY_MS_REPLAYING: u64 = 200;
+/// ACK partitions that end before what is known of them, by all answers for that long, have lost their ends.
+const BELIEVED_AFTER_MS: u64 = 30_000;
 /// A question without an answer is given up after this.
 const FENCE_LOST_MS: u64 = 30_000;
 
 /// An answer that knew all there was to know.
 #[derive(Clone)]
 pub(super) struct KeptFence {
+    pub asked_ms: u64,
     pub fence: Fence,
-    /// Partitions that were ours then. Of the others nobody could tell whether who answered knew them.
+    /// Partitions that were ours then, ascending. Of the others nobody could tell whether who answered knew them.
     holds_for: Vec<i32>,
 }
 
 impl KeptFence {
     pub fn holds_for(&self, partition: i32) -> bool {
-        self.holds_for.contains(&partition) || !Guard::FenceHoldsForItsOwn.holds()
+        self.holds_for.binary_search(&partition).is_ok() || !Guard::FenceHoldsForItsOwn.holds()
     }
+}
+
+/// What an answer is worth.
+enum Knows {
+    All,
+    Less,
+    /// All but the ends of these partitions of the ACK topic: they lie before what is known of them.
+    ShorterAcks(Vec<i32>),
 }
 
 impl Topic {
@@ -62,8 +73,11 @@ impl Topic {
         self.acks_at_fence = acks.known();
         for p in self.partitions.values_mut() {
             p.applied_at_fence = Some(p.applied);
-            for (n, from) in &p.replay_from {
-                raise(&mut self.acks_at_fence, *n, *from);
+            // Of what is followed live, ACKs are applied past it.
+            if matches!(p.stage, Stage::Replaying(_)) {
+                for (n, from) in &p.replay_from {
+                    raise(&mut self.acks_at_fence, *n, *from);
+                }
             }
         }
         *next_round += 1;
@@ -85,26 +99,42 @@ impl Topic {
         self.moved = true;
     }
 
-    /// `no_acks`: the ACK topic was found not to be there.
+    /// `no_acks`: the ACK topic was found not to be there. Gives the partitions of the ACK topic that have lost their ends.
     pub fn on_fence(
         &mut self,
         no_acks: bool,
         round: Round,
         answer: &Result<Fence, AskError>,
         cx: &mut Cx<'_>,
-    ) {
+    ) -> Vec<i32> {
         let asked_ms = match self.fence_asked {
             Some((asked, at)) if asked == round => at.mono_ms,
-            _ => return,
+            _ => return Vec::new(),
         };
         self.fence_asked = None;
         let fence = match answer {
-            Ok(fence) if self.knows_all(fence, no_acks) => fence,
-            _ => {
+            Ok(fence) => fence,
+            Err(_) => {
                 self.moved = true;
-                return;
+                return Vec::new();
             }
         };
+        match self.what_it_knows(fence, no_acks) {
+            Knows::All => self.shorter_since = None,
+            Knows::Less => {
+                self.moved = true;
+                return Vec::new();
+            }
+            Knows::ShorterAcks(which) => {
+                self.moved = true;
+                let since = self.shorter_since.get_or_insert(cx.now.mono_ms);
+                if cx.now.mono_ms < *since + BELIEVED_AFTER_MS {
+                    return Vec::new();
+                }
+                self.shorter_since = None;
+                return which;
+            }
+        }
         for p in self.partitions.values_mut() {
             // What was submitted when it was ours before has to be in the log first, if it ever will be.
             let ours = self.publishing.values().map(|s| s.partition);
@@ -128,6 +158,7 @@ impl Topic {
         }
         self.drop_orphans(Some((round, &fence.source_ends)), cx);
         self.fences.push_back(KeptFence {
+            asked_ms,
             fence: fence.clone(),
             holds_for: self.asked_about().map(|(n, _)| n).collect(),
         });
@@ -139,6 +170,7 @@ impl Topic {
                 index == 1 || index > last || index % 2 == 0
             });
         }
+        Vec::new()
     }
 
     /// What was ours when the newest fence was asked for, and still is; and how far it was read by then.
@@ -149,18 +181,34 @@ impl Topic {
 
     /// A broker that has just started, or lags behind, may answer for a topic of which it knows nothing yet, or only part;
     /// a leader of before may tell an end of before. What was read by then was there: an answer that has less of it is none.
-    fn knows_all(&self, fence: &Fence, no_acks: bool) -> bool {
+    fn what_it_knows(&self, fence: &Fence, no_acks: bool) -> Knows {
         let (sources, ack_ends) = (&fence.source_ends, &fence.ack_ends);
+        if !sources.iter().chain(ack_ends).all(|(_, end)| *end >= 0) {
+            return Knows::Less;
+        }
         let reaches = |ends: &[(i32, i64)], n: i32, at: i64| {
             let end = named(ends, n);
             end.is_some_and(|end| end >= at) || !Guard::FenceKnowsAll.holds()
         };
         let mut ours = self.asked_about();
-        let mut theirs = self.acks_at_fence.iter();
-        sources.iter().all(|(_, end)| *end >= 0)
-            && ours.all(|(n, at)| reaches(sources, n, at))
-            && ((no_acks && ack_ends.is_empty())
-                || theirs.all(|(n, at)| reaches(ack_ends, *n, *at)))
+        if !ours.all(|(n, at)| reaches(sources, n, at)) {
+            return Knows::Less;
+        }
+        if no_acks && ack_ends.is_empty() {
+            return Knows::All;
+        }
+        let theirs = self.acks_at_fence.iter();
+        let shorter: Vec<i32> = theirs
+            .filter(|(n, at)| !reaches(ack_ends, *n, *at))
+            .map(|(n, _)| *n)
+            .collect();
+        if shorter.is_empty() {
+            Knows::All
+        } else if shorter.iter().all(|n| named(ack_ends, *n).is_some()) {
+            Knows::ShorterAcks(shorter)
+        } else {
+            Knows::Less
+        }
     }
 
     /// What could be committed of a partition now: (L, E).
@@ -255,7 +303,12 @@ impl Topic {
 }
 
 pub(super) fn raise(offsets: &mut Vec<(i32, i64)>, partition: i32, to: i64) {
-    match offsets.iter_mut().find(|(n, _)| *n == partition) {
+    // Mostly all partitions are there, in order.
+    let guess = usize::try_from(partition).ok();
+    let at = guess
+        .filter(|at| offsets.get(*at).is_some_and(|(n, _)| *n == partition))
+        .or_else(|| offsets.iter().position(|(n, _)| *n == partition));
+    match at.map(|at| &mut offsets[at]) {
         Some((_, at)) => *at = (*at).max(to),
         None => offsets.push((partition, to)),
     }

@@ -31,11 +31,18 @@ pub(super) struct Overflow {
     /// Where the ACKs had been applied when they were last read again.
     again_to: Vec<(i32, i64)>,
     rests_until_ms: u64,
+    /// Every partition has its [`Unheard`].
+    pub is_known_to_all: bool,
 }
 
 impl Overflow {
     pub fn is_empty(&self) -> bool {
         self.lowest.is_empty()
+    }
+
+    /// What was let go is on its way to be read again.
+    pub fn is_read_again(&self) -> bool {
+        !self.again_to.is_empty() && Guard::OverflowWaits.holds()
     }
 
     /// E stays there.
@@ -62,10 +69,12 @@ impl Topic {
     pub(super) fn let_go(&mut self, at: LogPosition) {
         self.overflow
             .add(at.partition, at.offset, self.fence_newest_asked);
-        for p in self.partitions.values_mut().filter(|p| p.unheard.is_none()) {
-            p.unheard = Some(Unheard::from_now_on(p));
-        }
         self.moved = true;
+        if !std::mem::replace(&mut self.overflow.is_known_to_all, true) {
+            for p in self.partitions.values_mut().filter(|p| p.unheard.is_none()) {
+                p.unheard = Some(Unheard::from_now_on(p));
+            }
+        }
     }
 
     /// Whether an ACK that was let go may be about the message. It is waited for.
@@ -74,6 +83,15 @@ impl Topic {
         let unheard = p.is_some_and(|p| p.is_unheard(origin)) && Guard::OverflowWaits.holds();
         self.overflow.is_waited_for |= unheard;
         unheard
+    }
+
+    /// Something of which an ACK may have been let go.
+    fn has_read_since(&self) -> bool {
+        let mut unheard = self
+            .partitions
+            .values()
+            .filter_map(|p| Some((p.applied, p.unheard.as_ref()?)));
+        unheard.any(|(applied, unheard)| applied > unheard.from)
     }
 
     /// There is room, and what they are about was read.
@@ -129,9 +147,6 @@ impl Coordinator {
         for topic in &mut self.topics {
             let state = &mut self.acks[usize::from(topic.settings.ack.0)];
             let is_waited_for = std::mem::take(&mut topic.overflow.is_waited_for);
-            if topic.overflow.is_empty() || state.stage != AckStage::Live {
-                continue;
-            }
             let applied = |n: i32| state.topic.applied(n);
             let again_to = &mut topic.overflow.again_to;
             if !again_to.is_empty() {
@@ -141,10 +156,17 @@ impl Coordinator {
                 again_to.clear();
                 topic.overflow.rests_until_ms = now.mono_ms + REST_MS;
             }
-            let rests = now.mono_ms < topic.overflow.rests_until_ms;
-            if rests || !(is_waited_for || (topic.has_room_again() && !self.sources_paused)) {
+            if topic.overflow.is_empty() || state.stage != AckStage::Live {
                 continue;
             }
+            // What is read waits for its ACKs, and the sources wait for that.
+            let stands_still = self.sources_paused && topic.has_read_since();
+            let wanted = is_waited_for || stands_still || topic.has_room_again();
+            if !wanted || now.mono_ms < topic.overflow.rests_until_ms {
+                continue;
+            }
+            // What was settled meanwhile is not to take the room again.
+            topic.begin_replay();
             // Where the reader is sent back for something else already, it comes by there.
             let from: Vec<(i32, i64)> = std::mem::take(&mut topic.overflow.lowest)
                 .into_iter()
@@ -154,6 +176,7 @@ impl Coordinator {
                 .iter()
                 .filter_map(|(n, _)| Some((*n, applied(*n)?)))
                 .collect();
+            topic.overflow.is_known_to_all = false;
             for p in topic.partitions.values_mut() {
                 p.unheard = None;
             }

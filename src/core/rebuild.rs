@@ -204,7 +204,8 @@ fn steps_back(main: &AckTopic, rebuild: &AckTopic) -> Vec<(i32, i64)> {
 }
 
 impl Topic {
-    /// The source is read to the end, the ACKs are read from now on.
+    /// ACKs are read again: of those by id below the ends of a fence that the source has passed, what finds no message now is
+    /// settled, or never had one.
     pub(super) fn begin_replay(&mut self) {
         let read = |f: &&KeptFence| {
             let mut each = self.partitions.values();
@@ -224,6 +225,7 @@ impl Topic {
             p.early.asked_is(asked);
             p.applied_at_fence = None;
             self.partitions.insert(number, p);
+            self.overflow.is_known_to_all = false;
             let Self {
                 partitions,
                 labels,

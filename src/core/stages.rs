@@ -75,6 +75,7 @@ impl Coordinator {
                 });
             }
             topic.partitions.insert(number, partition);
+            topic.overflow.is_known_to_all = false;
             if Guard::SourceBeforeAcks.holds() {
                 // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
                 // others changes nothing.

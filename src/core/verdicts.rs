@@ -5,6 +5,7 @@ use super::detail::{Pending, Phase, strength};
 use super::guards::Guard;
 use super::labels::Carriers;
 use super::low_water::{KeptFence, named, offset_in};
+use super::partition::Stage;
 use super::policy::SameId;
 use super::record::{AckExtra, AckRecord, AckTarget, Verdict};
 use super::schedule;
@@ -582,11 +583,20 @@ impl Topic {
         if let Some((round, ends)) = fence {
             self.early_by_id.fence(round, ends);
         }
+        // One that stands still reads nothing: it is not waited for, and has the ACKs read again when it goes on.
         let partitions = &self.partitions;
-        others.extend(
-            self.early_by_id
-                .take_orphans(|n| partitions.get(&n).map(|p| p.applied)),
-        );
+        let by_id = self.early_by_id.take_orphans(|n| {
+            let p = partitions.get(&n).filter(|p| !p.is_lost());
+            p.map(|p| p.applied)
+        });
+        if !by_id.is_empty() {
+            for p in self.partitions.values_mut() {
+                if let Stage::Lost(_, lost) = &mut p.stage {
+                    lost.replay_acks = true;
+                }
+            }
+        }
+        others.extend(by_id);
         for at in plain {
             self.count_verdict(Verdict::Ack, VerdictResult::Unknown);
             let target = format!("{}/{}/{}", self.settings.name, at.partition, at.offset);

@@ -260,6 +260,7 @@ impl Reading {
                 }
                 if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
                     place.paused = paused;
+                    place.behind = 0;
                     self.assign(&topic, &[partition]);
                 }
             }
@@ -491,6 +492,7 @@ impl Reading {
         };
         if place.told || place.doubted {
             place.lost = true;
+            place.behind = 0;
             return true;
         }
         place.doubted = true;

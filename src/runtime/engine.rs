@@ -269,7 +269,14 @@ impl Engine {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Event(event) => self.handle(event),
+            Input::Event(event) => {
+                if let Event::Revoked { topic, partitions } = &event {
+                    let gone =
+                        |msg: &MsgRef| msg.topic == *topic && partitions.contains(&msg.partition);
+                    self.dead_letters.retain(|msg, _| !gone(msg));
+                }
+                self.handle(event);
+            }
             Input::Source { mut batch, orders } => {
                 self.source_orders.drop_outdated(&mut batch, &orders);
                 self.handle(Event::SourceBatch(batch));
@@ -377,8 +384,6 @@ impl Engine {
             }
             Effect::StopSource { topic, partition } => {
                 self.source_orders.taken_back(topic, partition);
-                self.dead_letters
-                    .retain(|msg, _| msg.topic != topic || msg.partition != partition);
                 let topic = self.names.topic(topic).to_owned();
                 self.hands.stop_source(&topic, partition);
             }

@@ -150,24 +150,20 @@ fn same_ack_ends(
     Ok(ends)
 }
 
-/// ACK ends first, then fresh metadata of the source, then its ends. A topic that is missing has no partitions: its
-/// ends count as 0.
+/// Ends of what fresh metadata names. A topic that is missing has no partitions; whether that is an answer, the core knows.
 fn fence(names: &Names, admin: &Admin, topic: TopicIx) -> Result<Fence, AskError> {
-    let ack_ends = match ack_ends(names, admin, names.ack_ix(topic)) {
-        Err(AskError::TopicMissing) => Vec::new(),
-        other => other?,
+    let acks = |(): &mut ()| match ack_ends(names, admin, names.ack_ix(topic)) {
+        Err(AskError::TopicMissing) => Ok(Vec::new()),
+        other => other,
     };
     let source = names.topic(topic);
-    let source_ends = match admin.topic(source).map_err(failed)? {
-        None => Vec::new(),
+    let sources = |(): &mut ()| match admin.topic(source).map_err(failed)? {
+        None => Ok(Vec::new()),
         Some(info) => admin
             .offsets(source, &info.partitions, At::Latest, false)
-            .map_err(failed)?,
+            .map_err(failed),
     };
-    Ok(Fence {
-        ack_ends,
-        source_ends,
-    })
+    Fence::ask(&mut (), acks, sources)
 }
 
 fn failed(problem: KafkaProblem) -> AskError {

@@ -13,7 +13,7 @@ use super::names::Names;
 use super::state::{KnownState, state_record};
 use crate::clock;
 use crate::config::{Start, TopicConfig};
-use crate::core::event::PublishOutcome;
+use crate::core::event::{Fence, PublishOutcome};
 use crate::core::types::LOG_START;
 use crate::kafka::KafkaProblem;
 use crate::kafka::admin::{Admin, At};
@@ -310,7 +310,8 @@ pub fn is_missing(admin: &Admin, topic: &str, stopped: &dyn Fn() -> bool) -> boo
     true
 }
 
-/// Writes the birth of those of the topics that have none yet.
+/// Writes the birth of those of the topics that have none yet. `ours`: partitions that are there, whatever a broker that has
+/// just started says.
 ///
 /// # Errors
 /// Kafka did not answer, or did not take the record.
@@ -319,6 +320,7 @@ pub fn give_birth(
     admin: &Admin,
     state: &mut KnownState,
     scribe: &Scribe,
+    ours: &[(String, i32)],
     wanted: impl Fn(&TopicConfig) -> bool,
 ) -> Result<(), PrepareError> {
     for topic in names.config.topics.iter().filter(|t| wanted(t)) {
@@ -326,6 +328,15 @@ pub fn give_birth(
             continue;
         }
         let birth = conceive(names, admin, topic)?;
+        let mut there = ours.iter().filter(|(name, _)| *name == topic.name);
+        if let Some((name, partition)) =
+            there.find(|(_, p)| birth.source.iter().all(|(known, _)| known != p))
+        {
+            return Err(KafkaProblem::Unreachable(format!(
+                "who answers does not know {name}/{partition} yet, which the group gave to us"
+            ))
+            .into());
+        }
         let record = StateRecord::Birth {
             topic: topic.name.clone(),
             birth: Some(birth.clone()),
@@ -348,34 +359,35 @@ fn conceive(names: &Names, admin: &Admin, topic: &TopicConfig) -> Result<Birth, 
         Start::Now => At::Latest,
         Start::Earliest | Start::At(_) => At::Earliest,
     };
-    let acks = match admin.topic(&topic.ack_topic)? {
-        Some(info) => admin.offsets(&topic.ack_topic, &info.partitions, ack_at, false)?,
-        None => Vec::new(),
+    let acks = |(): &mut ()| match admin.topic(&topic.ack_topic)? {
+        Some(info) => admin.offsets(&topic.ack_topic, &info.partitions, ack_at, false),
+        None => Ok(Vec::new()),
     };
-    let source = match admin.topic(&topic.name)? {
-        None => Vec::new(),
+    let source = |(): &mut ()| match admin.topic(&topic.name)? {
+        None => Ok(Vec::new()),
         Some(info) => {
             let (name, partitions) = (&topic.name, &info.partitions);
             match topic.start {
-                Start::Now => admin.offsets(name, partitions, At::Latest, false)?,
-                Start::Earliest => admin.offsets(name, partitions, At::Earliest, false)?,
+                Start::Now => admin.offsets(name, partitions, At::Latest, false),
+                Start::Earliest => admin.offsets(name, partitions, At::Earliest, false),
                 Start::At(ms) => {
                     let found = admin.offsets(name, partitions, At::Timestamp(ms), false)?;
                     let ends = admin.offsets(name, partitions, At::Latest, false)?;
                     let pairs = found.into_iter().zip(ends);
-                    pairs
+                    Ok(pairs
                         .map(|((p, at), (_, end))| (p, if at < 0 { end } else { at }))
-                        .collect()
+                        .collect())
                 }
             }
         }
     };
+    let born = Fence::ask(&mut (), acks, source)?;
     let mut ids = admin
         .topic_ids(&[&topic.name, &topic.ack_topic])?
         .into_iter();
     Ok(Birth {
-        source,
-        acks,
+        source: born.source_ends,
+        acks: born.ack_ends,
         cluster_id: names.cluster_id.clone(),
         source_topic_id: ids.next().flatten(),
         ack_topic_id: ids.next().flatten(),

@@ -9,6 +9,7 @@ use super::names::Names;
 use super::outbox::SUBMIT_WITHIN_MS;
 use super::state::KnownState;
 use crate::clock;
+use crate::config::TopicConfig;
 use crate::core::event::{Assignment, Recreated};
 use crate::core::image::PartitionImage;
 use crate::core::types::LOG_START;
@@ -121,6 +122,7 @@ fn look_up(
                     let metadata = found.map(|c| c.metadata.as_slice()).unwrap_or_default();
                     match decode(metadata) {
                         Ok(meta) => {
+                            remember_ids(ids, config, &meta);
                             owned_by_another = meta.owner != names.owner;
                             let recreated = recreated(names, &meta, &source_id, &ack_id);
                             (low, Some(meta.acks), recreated)
@@ -140,6 +142,7 @@ fn look_up(
                         ack_topic_id: birth.ack_topic_id.clone().unwrap_or_default(),
                         owner: names.owner.clone(),
                     };
+                    remember_ids(ids, config, &meta);
                     let recreated = recreated(names, &meta, &source_id, &ack_id);
                     first_commits.push((config.name.clone(), partition, s0, encode(&meta)));
                     (s0, Some(birth.acks.clone()), recreated)
@@ -240,6 +243,21 @@ fn learn_ids(
         }
     }
     Ok((source_id, ack_id))
+}
+
+/// A topic that is not there now, and had an id: if it is there again, it is another one.
+fn remember_ids(ids: &TopicIds, config: &TopicConfig, meta: &CommitMeta) {
+    if let Ok(mut ids) = ids.write() {
+        for (name, then) in [
+            (&config.name, &meta.source_topic_id),
+            (&config.ack_topic, &meta.ack_topic_id),
+        ] {
+            let known = ids.entry(name.clone()).or_default();
+            if known.is_empty() {
+                known.clone_from(then);
+            }
+        }
+    }
 }
 
 /// An id that is not known, then or now, proves nothing.

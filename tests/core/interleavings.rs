@@ -4,7 +4,7 @@ use ackwarden::core::effect::Headers;
 use ackwarden::core::record::{Cause, CauseKind};
 use ackwarden::core::types::LOG_START;
 use ackwarden::core::view::{FrozenWhy, OperatorAction, State};
-use ackwarden::core::{CoreLimits, Publication, Verdict};
+use ackwarden::core::{CoreLimits, OnLostRange, Policy, Publication, Verdict};
 
 use crate::driver::{at, policy};
 use crate::scene::{LIMITS, Logs, Member};
@@ -371,6 +371,37 @@ fn a_broker_that_does_not_know_the_topic_yet_moves_no_mark_past_acks_that_are_ne
     it.crash(&logs);
     it.pass(&logs, 800);
     assert_eq!((it.outstanding(), it.low()), (1, first));
+}
+
+/// An unclean election, or a disk that was lost: the offset that was committed for the ACKs lies past their end.
+#[test]
+fn acks_that_lost_their_end_while_nobody_looked_are_a_lost_range_and_not_a_rebuild_that_never_ends()
+{
+    let (mut logs, mut it) = start();
+    let m = logs.send();
+    logs.ack(m);
+    it.pass(&logs, 100);
+    it.crash_to(&logs, 0, Some(vec![(0, 50)]));
+    it.pass(&logs, 25_000);
+    assert_eq!(
+        (it.frozen(), it.published.len()),
+        (vec![], 0),
+        "it may be a leader of before"
+    );
+    it.pass(&logs, 10_000);
+    assert_eq!(it.frozen(), [FrozenWhy::AcksLost]);
+
+    let go_on = Policy {
+        on_lost_range: OnLostRange::ReportAndContinue,
+        ..policy()
+    };
+    let mut it = Member::start(&logs, "g", go_on, MANY);
+    it.crash_to(&logs, 0, Some(vec![(0, 50)]));
+    it.pass(&logs, 40_000);
+    let next = logs.send();
+    logs.ack(next);
+    it.pass(&logs, 2_000);
+    assert_eq!((it.frozen(), it.outstanding(), it.low()), (vec![], 0, 2));
 }
 
 #[test]

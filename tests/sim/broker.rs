@@ -162,10 +162,20 @@ impl World {
                 self.answer(Event::AckEnds { ack, round, answer });
             }
             Effect::AskFence { topic, round } => {
-                let mut fence = Fence {
-                    ack_ends: Self::ends(&self.acks),
-                    source_ends: Self::ends(&self.source),
-                };
+                let asked = Fence::ask(
+                    self,
+                    |world| {
+                        let ends = Self::ends(&world.acks);
+                        world.something_comes_between();
+                        Ok::<_, AskError>(ends)
+                    },
+                    |world| {
+                        let ends = Self::ends(&world.source);
+                        world.something_comes_between();
+                        Ok(ends)
+                    },
+                );
+                let mut fence = asked.expect("both are told");
                 self.forgets_some(&mut fence.ack_ends, &self.acks_read());
                 self.forgets_some(&mut fence.source_ends, &self.me.source_reader.clone());
                 let unanswered = self.is_unanswered();
@@ -232,6 +242,22 @@ impl World {
                     });
                 }
             }
+        }
+    }
+
+    /// Between two questions, a message is sent and acknowledged.
+    fn something_comes_between(&mut self) {
+        if !self.eighth.chance(self.faults.answers.between) {
+            return;
+        }
+        self.seen.between += 1;
+        let message = self.sent;
+        self.a_sends();
+        let sent = self.records_of(message).next().map(|(at, _)| at);
+        if let Some(at) = sent
+            && self.source_logs[at.partition as usize].open.is_none()
+        {
+            self.b_says(at.partition, at.offset, Verdict::Ack);
         }
     }
 

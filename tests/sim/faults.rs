@@ -24,7 +24,7 @@ pub struct Faults {
     pub answers: AnswerFaults,
 }
 
-/// What was added later: drawn from a stream of its own, so that the seeds of before still make the runs of before.
+/// What was added later: drawn from a stream of its own, so that the seeds of before still make the worlds of before.
 #[derive(Debug, Clone, Default)]
 pub struct More {
     /// The next message has the id of the one before.
@@ -101,6 +101,8 @@ pub struct AnswerFaults {
     pub commits_late: u64,
     /// A broker that knows only part of a topic answers, or one that knows ends of before.
     pub partial: u64,
+    /// While a fence is asked for, something is sent and acknowledged. From an eighth stream.
+    pub between: u64,
     /// The process dies with half of what it decided done.
     pub dies_between: u64,
 }
@@ -115,6 +117,7 @@ impl AnswerFaults {
             commits_late: rate(300),
             dies_between: rate(4),
             partial: rate(300),
+            between: 0,
         }
     }
 }

@@ -28,7 +28,9 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Each of these found something once.
+/// Each of these found something once, in the world that there was then. What the core decides has changed since, so that the
+/// run is another; and of 39, 2, 463, 83 203 (several instances), 379 258, 527 660, 895 480 and 6 079 309 (submissions that are
+/// written twice) the world is, too: that was drawn for older ones later. Whether it would be found again is for the guards to say.
 #[test]
 fn what_was_found_once_stays_found() {
     // A settlement's report was taken for a copy's; a copy sent after the checkpoint was not known for ours because an
@@ -40,7 +42,7 @@ fn what_was_found_once_stays_found() {
     // An ACK of a copy was read before the copy's report, and the source stood still (22); an ACK that came while the dead
     // letter was on its way was not in the checkpoint (172); a partition came back, and what had been submitted when it was
     // ours before was not known for ours (463), it was read to an end asked for before (1584), or ACKs kept from then
-    // settled an original before its copies were read (2). Each comes back with the guard that it made switched off.
+    // settled an original before its copies were read (2).
     for seed in [2, 22, 172, 463, 1584] {
         judged(seed, World::second(seed));
     }
@@ -81,10 +83,12 @@ fn what_was_found_once_stays_found() {
     // Early ACKs that had no room: they were read again from behind where the reader had just been sent back to for a partition
     // that was adopted (41 796); of copies that were reported and not read, they were waited for although they were known (84 175);
     // and what was read while a payload was fetched was sent although they might be about it (633 687).
+    // What was let go was on its way to be read again, and a payload that was fetched meanwhile did not wait for it (625 904).
+    judged(625_904, World::new(625_904));
     // A fence that was asked before a partition was adopted was believed of that one too (216 539). What was timed anew
     // began with the timestamp of a record, which is its sender's (430 214).
     for seed in [41_796, 84_175, 216_539, 430_214, 633_687] {
-        judged(seed, World::new(seed));
+        judged(seed, World::sixth(seed));
     }
 }
 

@@ -89,6 +89,8 @@ pub struct Seen {
     pub lost: u64,
     pub late: u64,
     pub commits_failed: u64,
+    /// Messages that were sent and acknowledged while a fence was asked for.
+    pub between: u64,
     /// Answers of brokers that know less than there is.
     pub partial: u64,
     pub died_between: u64,
@@ -125,6 +127,7 @@ impl std::ops::AddAssign for Seen {
         self.late += other.late;
         self.commits_failed += other.commits_failed;
         self.partial += other.partial;
+        self.between += other.between;
         self.died_between += other.died_between;
         self.transactions += other.transactions;
         self.retention += other.retention;
@@ -172,6 +175,8 @@ pub struct World {
     pub sixth: Rng,
     /// For what the broker says of what is no copy.
     pub seventh: Rng,
+    /// For what comes between two questions.
+    pub eighth: Rng,
     /// What early ACKs may cost.
     pub early_max: usize,
     pub faults: Faults,
@@ -233,6 +238,21 @@ pub struct World {
 impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::sixth(seed);
+        let mut eighth = Rng::new(seed ^ 0x5be0_cd19_137e_2179);
+        let rate = if eighth.chance(500) {
+            0
+        } else {
+            eighth.below(200)
+        };
+        world.faults.answers.between = rate;
+        world.faults_drawn.answers.between = rate;
+        world.eighth = eighth;
+        world
+    }
+
+    /// With the faults that there were sixth.
+    pub fn sixth(seed: u64) -> Self {
         let mut world = Self::fifth(seed);
         let mut seventh = Rng::new(seed ^ 0x1f83_d9ab_fb41_bd6b);
         let mut answers = if seventh.chance(400) {
@@ -365,6 +385,7 @@ impl World {
             fifth: Rng::new(seed),
             sixth: Rng::new(seed),
             seventh: Rng::new(seed),
+            eighth: Rng::new(seed),
             early_max: EARLY_MAX,
             faults_drawn: faults.clone(),
             faults,

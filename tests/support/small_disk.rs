@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +24,10 @@ impl SmallDisk {
         ) {
             Some(disk)
         } else {
-            eprintln!("SKIPPED: no right to mount a tmpfs here, so a full disk was NOT tested");
+            let _ = writeln!(
+                std::io::stderr(),
+                "SKIPPED: no right to mount a tmpfs here, so a full disk was NOT tested"
+            );
             None
         }
     }
