@@ -28,7 +28,7 @@ use crate::ports::{Store, StoreIdentity};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
     AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input, KafkaHands,
-    KnownState, Look, Names, Pace, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
+    KnownState, Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
     keep_round, take_over,
 };
 
@@ -78,15 +78,8 @@ impl Supervisor<'_> {
         let (settings, trouble) = (&self.settings, &self.trouble);
         let (lost, lost_received) = channel();
         let rules = &names.rules;
-        let pace = Arc::<Pace>::default();
-        let source_sink = || {
-            let (rules, pace) = (Arc::clone(rules), Arc::clone(&pace));
-            SourceSink::new(rules, inputs.clone(), lost.clone(), pace)
-        };
-        let ack_sink = || {
-            let (rules, pace) = (Arc::clone(rules), Arc::clone(&pace));
-            AckSink::new(Lane::Main, rules, inputs.clone(), lost.clone(), pace)
-        };
+        let source_sink = || SourceSink::new(Arc::clone(rules), inputs.clone(), lost.clone());
+        let ack_sink = || AckSink::new(Lane::Main, Arc::clone(rules), inputs.clone(), lost.clone());
         let source_readers = Readers::spawn(
             "source-reader",
             &settings.reader("source-reader"),
@@ -104,9 +97,7 @@ impl Supervisor<'_> {
             let (settings, trouble) = (settings.reader("rebuild-reader"), trouble.clone());
             move || {
                 let (rules, inputs) = (Arc::clone(&rules), inputs.clone());
-                // Nobody waits for what is rebuilt beside others.
-                let pace = Arc::<Pace>::default();
-                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone(), pace);
+                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone());
                 Reader::spawn("rebuild-reader", &settings, &trouble, sink)
             }
         }));

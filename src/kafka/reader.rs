@@ -25,7 +25,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use super::KafkaProblem;
 use super::learned::LearnedTopics;
 use super::lifeline::Lifeline;
-use super::raw::{BatchQueue, Item, Waker, known_end};
+use super::raw::{BatchQueue, Item, Waker};
 use super::settings::refused;
 use super::trouble::{Context, Trouble};
 use crate::clock;
@@ -59,8 +59,6 @@ pub trait RecordSink: Send {
     fn record(&mut self, record: &RawRecord<'_>);
     /// Behind each batch: the positions that moved.
     fn end_of_batch(&mut self, applied: &[Applied]);
-    /// So many records are known to wait behind what was handed on, on all that this reader reads. May wait, too.
-    fn behind(&mut self, _records: u64) {}
     /// The broker has not got the offset that was to be read next, by the topic's order of that generation.
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64);
 }
@@ -122,7 +120,6 @@ impl Reader {
                     generations: HashMap::new(),
                     learned: LearnedTopics::default(),
                     lifeline,
-                    behind: 0,
                     heard: clock::instant(),
                     looked: clock::instant(),
                     context,
@@ -189,8 +186,6 @@ struct Reading {
     generations: HashMap<String, u64>,
     learned: LearnedTopics,
     lifeline: Lifeline,
-    /// What the sink was told last.
-    behind: u64,
     /// When anything came at all.
     heard: Instant,
     /// When it was last looked for partitions that stand still.
@@ -214,8 +209,6 @@ struct Place {
     doubted: bool,
     /// Where the log was told to end.
     end: i64,
-    /// Records between `next` and the end that the last fetch told.
-    behind: u64,
     /// When anything came of it, or it was assigned anew, and how long it may stand still from then on.
     moved: Instant,
     patience: Duration,
@@ -260,7 +253,6 @@ impl Reading {
                 }
                 if let Some(place) = self.places.get_mut(&(topic.clone(), partition)) {
                     place.paused = paused;
-                    place.behind = 0;
                     self.assign(&topic, &[partition]);
                 }
             }
@@ -287,7 +279,6 @@ impl Reading {
                 lost: false,
                 doubted: false,
                 end: LOG_START,
-                behind: 0,
                 moved: clock::instant(),
                 patience: STUCK_AFTER,
             };
@@ -457,7 +448,6 @@ impl Reading {
         );
         if !moved.is_empty() {
             sink.end_of_batch(&moved);
-            self.look_behind(heard, &moved, sink);
         }
         for (topic, partition) in lost {
             if self.is_lost(&topic, partition) {
@@ -465,22 +455,6 @@ impl Reading {
                 sink.out_of_range(&topic, partition, generation);
             }
         }
-    }
-
-    /// Tells how much there is to be read. Where little was, and nothing waited before, that is not worth a look.
-    fn look_behind(&mut self, heard: usize, moved: &[Applied], sink: &mut impl RecordSink) {
-        if heard < BATCH_MAX / 10 && self.behind == 0 {
-            return;
-        }
-        for a in moved {
-            if let Some(place) = self.places.get_mut(&(a.topic.clone(), a.partition)) {
-                let end =
-                    known_end(self.consumer.client(), &a.topic, a.partition).unwrap_or(a.position);
-                place.behind = u64::try_from(end - a.position).unwrap_or(0);
-            }
-        }
-        self.behind = self.places.values().map(|place| place.behind).sum();
-        sink.behind(self.behind);
     }
 
     /// The client says that the broker has not got what is to be read next. Of all that it queues, this alone bears no
@@ -492,7 +466,6 @@ impl Reading {
         };
         if place.told || place.doubted {
             place.lost = true;
-            place.behind = 0;
             return true;
         }
         place.doubted = true;

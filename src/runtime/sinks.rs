@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 
 use super::input::Input;
-use super::pace::{Pace, Part};
 use crate::core::types::AckIx;
 use crate::core::types::Lane;
 use crate::core::{AckBatch, Event, SourceBatch, TopicIx};
@@ -30,8 +29,6 @@ pub struct SourceSink {
     batch: SourceBatch,
     inputs: SyncSender<Input>,
     lost: Sender<OutOfRange>,
-    pace: Arc<Pace>,
-    part: Part,
 }
 
 impl SourceSink {
@@ -40,15 +37,12 @@ impl SourceSink {
         rules: Arc<DecodeRules>,
         inputs: SyncSender<Input>,
         lost: Sender<OutOfRange>,
-        pace: Arc<Pace>,
     ) -> Self {
         Self {
             decoder: SourceDecoder::new(rules),
             batch: SourceBatch::default(),
             inputs,
             lost,
-            pace,
-            part: Part::default(),
         }
     }
 }
@@ -75,10 +69,6 @@ impl RecordSink for SourceSink {
         let _ = self.inputs.send(Input::Source { batch, orders });
     }
 
-    fn behind(&mut self, records: u64) {
-        self.pace.sources_are_behind(&mut self.part, records);
-    }
-
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {
         let _ = self.lost.send(OutOfRange {
             topic: topic.to_owned(),
@@ -97,8 +87,6 @@ pub struct AckSink {
     inputs: SyncSender<Input>,
     lost: Sender<OutOfRange>,
     lane: Lane,
-    pace: Arc<Pace>,
-    part: Part,
 }
 
 impl AckSink {
@@ -108,7 +96,6 @@ impl AckSink {
         rules: Arc<DecodeRules>,
         inputs: SyncSender<Input>,
         lost: Sender<OutOfRange>,
-        pace: Arc<Pace>,
     ) -> Self {
         Self {
             decoder: AckDecoder::new(rules),
@@ -116,8 +103,6 @@ impl AckSink {
             inputs,
             lost,
             lane,
-            pace,
-            part: Part::default(),
         }
     }
 
@@ -159,10 +144,6 @@ impl RecordSink for AckSink {
                 let _ = self.inputs.send(Input::Event(Event::AckBatch(batch)));
             }
         }
-    }
-
-    fn behind(&mut self, records: u64) {
-        self.pace.acks_are_behind(&mut self.part, records);
     }
 
     fn out_of_range(&mut self, topic: &str, partition: i32, generation: u64) {

@@ -2,7 +2,7 @@
 //!
 //! Batches of messages from a consumer's queue, with headers as bytes (`batch`); committed offsets whose metadata is
 //! anybody's bytes, and commits with the result of each partition (`offsets`); questions of the admin API (`ask`); which
-//! brokers a client knows (`brokers`), and where it saw a log end (`ends`); whether a record that failed may be in the log all the same (`report`); what the
+//! brokers a client knows (`brokers`); whether a record that failed may be in the log all the same (`report`); what the
 //! allocator does with librdkafka's memory (`memory`).
 //! Everything is borrowed or copied before its owner is freed; no pointer leaves this folder.
 #![allow(unsafe_code)]
@@ -10,7 +10,6 @@
 mod ask;
 mod batch;
 mod brokers;
-mod ends;
 mod memory;
 mod offsets;
 mod report;
@@ -26,7 +25,6 @@ use super::KafkaProblem;
 pub use ask::{At, Rights, cluster_id, describe_topics, group_rights, list_offsets};
 pub use batch::{BatchQueue, Item, Waker};
 pub use brokers::add_brokers;
-pub use ends::known_end;
 pub use memory::keep_freed_memory;
 pub use offsets::{Committed, commit, committed};
 pub use report::is_in_no_log;
