@@ -494,7 +494,8 @@ impl Topic {
         if (!current && Guard::BoundVerdict.holds()) || too_late {
             return VerdictResult::Stale;
         }
-        if parked && !operators {
+        // What is parked waits for nobody; but what B has rejected is not sent again, whatever is allowed by then.
+        if parked && !operators && verdict != Verdict::Reject {
             return VerdictResult::Stale;
         }
         if let Some(pending) = &detail.pending {

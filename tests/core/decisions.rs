@@ -1,5 +1,6 @@
 //! What is decided of a message, and when it is too late for it.
 
+use ackwarden::core::effect::DeadLetterCause;
 use ackwarden::core::event::PublishOutcome;
 use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::view::{FrozenWhy, OperatorAction, OperatorReply, State};
@@ -71,6 +72,39 @@ fn an_attempt_more_that_is_allowed_while_the_payload_is_fetched_is_made() {
     assert!(matches!(d.published[0].what, Publication::Copy(_)));
     d.copy_lands();
     assert_eq!(d.state(m), State::Retrying);
+}
+
+#[test]
+fn what_is_rejected_while_it_is_parked_is_not_sent_again_when_more_is_allowed() {
+    let mut d = Driver::start(Policy {
+        max_attempts: 1,
+        dead_letter: None,
+        ..policy()
+    });
+    let m = d.message(None, 7);
+    d.pass(1_100);
+    assert_eq!(d.state(m), State::Parked);
+    d.say(at(m), Verdict::Reject, None);
+    let allowed = PolicyPatch {
+        max_attempts: Some(3),
+        ..PolicyPatch::default()
+    };
+    d.overrides(allowed.clone(), false);
+    d.pass(5_000);
+    assert_eq!((d.published.len(), d.state(m)), (0, State::Parked));
+    d.overrides(
+        PolicyPatch {
+            dead_letter: Some(Some("dlq".into())),
+            ..allowed
+        },
+        false,
+    );
+    d.pass(50);
+    let cause = match &d.published[0].what {
+        Publication::DeadLetter { cause, .. } => *cause,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(cause, DeadLetterCause::Rejected);
 }
 
 #[test]

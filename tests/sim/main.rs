@@ -83,6 +83,10 @@ fn what_was_found_once_stays_found() {
     // Early ACKs that had no room: they were read again from behind where the reader had just been sent back to for a partition
     // that was adopted (41 796); of copies that were reported and not read, they were waited for although they were known (84 175);
     // and what was read while a payload was fetched was sent although they might be about it (633 687).
+    // What was parked was rejected, and sent again when more attempts were allowed (2 387 536, 2 444 111).
+    for seed in [2_387_536, 2_444_111] {
+        judged(seed, World::new(seed));
+    }
     // What was let go was on its way to be read again, and a payload that was fetched meanwhile did not wait for it (625 904).
     judged(625_904, World::new(625_904));
     // A fence that was asked before a partition was adopted was believed of that one too (216 539). What was timed anew
