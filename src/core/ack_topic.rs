@@ -113,6 +113,13 @@ impl AckTopic {
         self.applied.retain(|(n, _)| *n != partition);
     }
 
+    /// It was known to be applied further than that. Nothing is ordered.
+    pub fn set_back(&mut self, partition: i32, to: i64) {
+        if let Ok(at) = self.applied.binary_search_by_key(&partition, |(p, _)| *p) {
+            self.applied[at].1 = to;
+        }
+    }
+
     /// Goes back (a rebuild, a rewind): the barrier starts anew, and batches of the former order do not count. So every
     /// partition is read anew, those that `from` does not name from where they are applied: what of them is under way
     /// in such a batch would be missed otherwise.

@@ -9,6 +9,7 @@ use super::ahead::TOGETHER;
 use super::effect::Effect;
 use super::event::{AckBatch, Event, SourceBatch};
 use super::guards::Guard;
+use super::overflow::ReadAgain;
 use super::partition::{Partition, Stage};
 use super::policy::OnLostRange;
 use super::record::{AckRecord, AckTarget};
@@ -72,6 +73,7 @@ impl Coordinator {
                 .map(|ix| AckState {
                     topic: AckTopic::new(AckIx(ix as u16)),
                     stage: AckStage::Waiting,
+                    again: ReadAgain::default(),
                     targets: Vec::new(),
                     log_starts: Vec::new(),
                     live_since: None,
@@ -253,8 +255,8 @@ impl Coordinator {
                 if let Some(topic) = topics.get_mut(usize::from(topic.0)) {
                     let ack = topic.settings.ack;
                     let no_acks = missing[usize::from(ack.0)];
-                    for partition in topic.on_fence(no_acks, *round, answer, &mut cx) {
-                        self.acks_cut(ack, partition, now, effects);
+                    if let Some(cut) = topic.on_fence(no_acks, *round, answer, &mut cx) {
+                        self.acks_cut(ack, cut, now, effects);
                     }
                 }
             }

@@ -297,7 +297,7 @@ impl Topic {
                     || self.paused.is_some()
                     || self.stands_still(number)
                     || self.is_unheard(number, origin)
-                    || self.overflow.is_read_again()
+                    || self.overflow.is_read_again
                     || !self.may_publish(number, cx) =>
             {
                 self.discard(number, origin, cx);

@@ -10,7 +10,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::{Assignment, Recreated};
 use super::guards::Guard;
-use super::low_water::{KeptFence, named, offset_in};
+use super::low_water::{KeptFence, offset_in};
 use super::overflow::Overflow;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
@@ -126,12 +126,17 @@ impl Coordinator {
         }
         let cut = log_start <= was;
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-            let frozen = acks_frozen(topic, partition, was, log_start, now);
-            if cut {
-                topic.forget_ack_positions();
-            }
+            let frozen = if cut {
+                topic.forget_acks_from(partition, log_start);
+                acks_cut_frozen(topic, partition, was, now)
+            } else {
+                acks_frozen(topic, partition, was, log_start, now)
+            };
             let all: Vec<i32> = topic.partitions.keys().copied().collect();
             topic.lose(&all, &frozen, None, effects);
+        }
+        if cut {
+            state.replay_anew();
         }
         // Reading goes on in any case: what is frozen does not fire, the rest needs its ACKs.
         let order = state.topic.restart_at(&[(partition, log_start)]);
@@ -142,27 +147,27 @@ impl Coordinator {
     pub(super) fn acks_cut(
         &mut self,
         ack: AckIx,
-        partition: i32,
+        (partition, was, end): (i32, i64, i64),
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
         let Some(state) = self.acks.get_mut(usize::from(ack.0)) else {
             return;
         };
-        let start = offset_in(&state.log_starts, partition);
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-            let was = named(&topic.acks_at_fence, partition).unwrap_or(-1);
-            let frozen = acks_frozen(topic, partition, was, start, now);
-            topic.forget_ack_positions();
+            topic.forget_acks_from(partition, end);
+            let frozen = acks_cut_frozen(topic, partition, was, now);
             let all: Vec<i32> = topic.partitions.keys().copied().collect();
             topic.lose(&all, &frozen, None, effects);
         }
-        if state.stage == AckStage::Waiting {
-            // It is read from its beginning, once the sources are at their ends.
-            state.topic.forget_position(partition);
-        } else {
-            let order = state.topic.restart_at(&[(partition, start)]);
+        // What lies below the end is what it was.
+        let to = state.topic.applied(partition).map_or(end, |at| at.min(end));
+        state.replay_anew();
+        if state.stage == AckStage::Live {
+            let order = state.topic.restart_at(&[(partition, to)]);
             effects.push(order.effect(&state.topic));
+        } else {
+            state.topic.set_back(partition, to);
         }
     }
 
@@ -302,9 +307,21 @@ impl Topic {
         self.forget_fences();
         self.overflow = Overflow::default();
         self.replay_ends = Vec::new();
-        self.shorter_since = None;
+        self.shorter = None;
         for p in self.partitions.values_mut() {
             p.forget_ack_positions();
+        }
+    }
+
+    /// Of a partition of the ACK topic, what stood from there on stands there no more, and what will is about something else.
+    /// What is known of the others holds.
+    fn forget_acks_from(&mut self, partition: i32, end: i64) {
+        self.forget_fences();
+        self.overflow = Overflow::default();
+        self.replay_ends = Vec::new();
+        self.shorter = None;
+        for p in self.partitions.values_mut() {
+            p.forget_acks_from(partition, end);
         }
     }
 
@@ -456,6 +473,11 @@ impl Partition {
         self.unheard = None;
         self.committed_acks = Vec::new();
         self.base.1 = Vec::new();
+        // What is being committed says nothing of them, whether it succeeds or not; and it is to be committed anew.
+        self.committed = None;
+        if let Some((_, acks)) = &mut self.commit_in_flight {
+            acks.clear();
+        }
         self.pins = super::pins::Pins::default();
         let nowhere = LogPosition::new(-1, -1);
         let origins: Vec<i64> = self.details.keys().copied().collect();
@@ -465,6 +487,39 @@ impl Partition {
                     pending.at = nowhere;
                 }
                 d.ack_beside_death = d.ack_beside_death.map(|_| nowhere);
+            });
+        }
+    }
+}
+
+impl Partition {
+    fn forget_acks_from(&mut self, partition: i32, end: i64) {
+        self.unheard = None;
+        self.committed = None;
+        let in_flight = self.commit_in_flight.as_mut().map(|(_, acks)| acks);
+        let known = [
+            &mut self.replay_from,
+            &mut self.base.1,
+            &mut self.committed_acks,
+        ];
+        for acks in known.into_iter().chain(in_flight) {
+            for (n, at) in acks {
+                if *n == partition {
+                    *at = (*at).min(end);
+                }
+            }
+        }
+        let is_gone = |at: LogPosition| at.partition == partition && at.offset >= end;
+        let nowhere = LogPosition::new(-1, -1);
+        let origins: Vec<i64> = self.details.keys().copied().collect();
+        for origin in origins {
+            self.update(origin, |d| {
+                if let Some(pending) = d.pending.as_mut().filter(|p| is_gone(p.at)) {
+                    pending.at = nowhere;
+                }
+                d.ack_beside_death = d
+                    .ack_beside_death
+                    .map(|at| if is_gone(at) { nowhere } else { at });
             });
         }
     }
@@ -532,6 +587,23 @@ fn acks_frozen(topic: &Topic, partition: i32, from: i64, log_start: i64, now: No
         cure: cure(
             "to retry what is not known to be acknowledged",
             "give the ack topic at least the retention of the source",
+        ),
+    }
+}
+
+fn acks_cut_frozen(topic: &Topic, partition: i32, was: i64, now: Now) -> Frozen {
+    Frozen {
+        why: FrozenWhy::AcksLost,
+        since_wall_ms: now.wall_ms,
+        detail: format!(
+            "{}/{partition} ends before offset {was}, up to which its ACKs were known: its log has lost its end; who was \
+             acknowledged in it cannot be told, so nothing is retried",
+            topic.settings.ack_name,
+        )
+        .into(),
+        cure: cure(
+            "to retry what is not known to be acknowledged",
+            "keep the ack topic on several brokers, without unclean elections",
         ),
     }
 }

@@ -20,8 +20,10 @@ const FENCES_MAX: usize = 64;
 const FENCE_EVERY_MS: u64 = 1_000;
 /// And this often while a partition waits for one to be caught up.
 const FENCE_EVERY_MS_REPLAYING: u64 = 200;
-/// ACK partitions that end before what is known of them, by all answers for that long, have lost their ends.
+/// An ACK partition that ends before what is known of it, by all answers for that long, has lost its end.
 const BELIEVED_AFTER_MS: u64 = 30_000;
+/// Answers that are further apart are none in a row.
+const IN_A_ROW_WITHIN_MS: u64 = 10_000;
 /// A question without an answer is given up after this.
 const FENCE_LOST_MS: u64 = 30_000;
 
@@ -44,8 +46,16 @@ impl KeptFence {
 enum Knows {
     All,
     Less,
-    /// All but the ends of these partitions of the ACK topic: they lie before what is known of them.
-    ShorterAcks(Vec<i32>),
+    /// All, but a partition of the ACK topic was known up to there, and ends before it, there.
+    ShorterAcks(i32, i64, i64),
+}
+
+/// Which, since when, and when that was told last, monotonic ms.
+#[derive(Clone, Copy)]
+pub(super) struct Shorter {
+    partition: i32,
+    since_ms: u64,
+    heard_ms: u64,
 }
 
 impl Topic {
@@ -99,40 +109,49 @@ impl Topic {
         self.moved = true;
     }
 
-    /// `no_acks`: the ACK topic was found not to be there. Gives the partitions of the ACK topic that have lost their ends.
+    /// `no_acks`: the ACK topic was found not to be there. Gives a partition of the ACK topic that has lost its end,
+    /// how far it was known, and where it ends.
     pub fn on_fence(
         &mut self,
         no_acks: bool,
         round: Round,
         answer: &Result<Fence, AskError>,
         cx: &mut Cx<'_>,
-    ) -> Vec<i32> {
+    ) -> Option<(i32, i64, i64)> {
         let asked_ms = match self.fence_asked {
             Some((asked, at)) if asked == round => at.mono_ms,
-            _ => return Vec::new(),
+            _ => return None,
         };
         self.fence_asked = None;
         let fence = match answer {
             Ok(fence) => fence,
             Err(_) => {
                 self.moved = true;
-                return Vec::new();
+                return None;
             }
         };
         match self.what_it_knows(fence, no_acks) {
-            Knows::All => self.shorter_since = None,
+            Knows::All => self.shorter = None,
             Knows::Less => {
                 self.moved = true;
-                return Vec::new();
+                return None;
             }
-            Knows::ShorterAcks(which) => {
+            Knows::ShorterAcks(partition, was, end) => {
                 self.moved = true;
-                let since = self.shorter_since.get_or_insert(cx.now.mono_ms);
-                if cx.now.mono_ms < *since + BELIEVED_AFTER_MS {
-                    return Vec::new();
+                let now_ms = cx.now.mono_ms;
+                let before = self.shorter.take().filter(|s| {
+                    s.partition == partition && now_ms < s.heard_ms + IN_A_ROW_WITHIN_MS
+                });
+                let since_ms = before.map_or(now_ms, |s| s.since_ms);
+                if now_ms >= since_ms + BELIEVED_AFTER_MS {
+                    return Some((partition, was, end));
                 }
-                self.shorter_since = None;
-                return which;
+                self.shorter = Some(Shorter {
+                    partition,
+                    since_ms,
+                    heard_ms: now_ms,
+                });
+                return None;
             }
         }
         for p in self.partitions.values_mut() {
@@ -170,7 +189,7 @@ impl Topic {
                 index == 1 || index > last || index % 2 == 0
             });
         }
-        Vec::new()
+        None
     }
 
     /// What was ours when the newest fence was asked for, and still is; and how far it was read by then.
@@ -197,18 +216,15 @@ impl Topic {
         if no_acks && ack_ends.is_empty() {
             return Knows::All;
         }
-        let theirs = self.acks_at_fence.iter();
-        let shorter: Vec<i32> = theirs
-            .filter(|(n, at)| !reaches(ack_ends, *n, *at))
-            .map(|(n, _)| *n)
-            .collect();
-        if shorter.is_empty() {
-            Knows::All
-        } else if shorter.iter().all(|n| named(ack_ends, *n).is_some()) {
-            Knows::ShorterAcks(shorter)
-        } else {
-            Knows::Less
+        let mut shorter = None;
+        for (n, at) in &self.acks_at_fence {
+            match named(ack_ends, *n) {
+                _ if reaches(ack_ends, *n, *at) => {}
+                Some(end) => shorter = shorter.or(Some((*n, *at, end))),
+                None => return Knows::Less,
+            }
         }
+        shorter.map_or(Knows::All, |(n, was, end)| Knows::ShorterAcks(n, was, end))
     }
 
     /// What could be committed of a partition now: (L, E).

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ack_topic::AckTopic;
 use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::guards::Guard;
@@ -19,6 +20,8 @@ use super::types::{LogPosition, Now};
 
 /// Between the end of one reading again and the next, ms: the barrier has to open in between.
 const REST_MS: u64 = 2_000;
+/// A reading that does not come back to where the last had been is given up after this, ms.
+const GIVEN_UP_AFTER_MS: u64 = 30_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Overflow {
@@ -28,21 +31,41 @@ pub(super) struct Overflow {
     asked: u64,
     /// One of them may be about something that is due.
     is_waited_for: bool,
-    /// Where the ACKs had been applied when they were last read again.
-    again_to: Vec<(i32, i64)>,
-    rests_until_ms: u64,
+    /// They are on their way to be read again: the barrier has not opened since.
+    pub is_read_again: bool,
     /// Every partition has its [`Unheard`].
     pub is_known_to_all: bool,
+}
+
+/// The reading again of an ACK topic: its reader goes back for all topics that it serves.
+#[derive(Debug, Default)]
+pub(super) struct ReadAgain {
+    /// Where ACKs had been applied when it began, and when that was.
+    to: Vec<(i32, i64)>,
+    began_ms: u64,
+    rests_until_ms: u64,
+}
+
+impl ReadAgain {
+    /// Whether the next may begin.
+    fn may_begin(&mut self, acks: &AckTopic, now_ms: u64) -> bool {
+        if !self.to.is_empty() {
+            let reached = self.to.iter().all(|(n, to)| acks.applied(*n) >= Some(*to));
+            // What it was to reach may be gone.
+            let given_up = now_ms >= self.began_ms + GIVEN_UP_AFTER_MS;
+            if !reached && !given_up && acks.caught_up_as_of.is_none() {
+                return false;
+            }
+            self.to.clear();
+            self.rests_until_ms = now_ms + REST_MS;
+        }
+        now_ms >= self.rests_until_ms
+    }
 }
 
 impl Overflow {
     pub fn is_empty(&self) -> bool {
         self.lowest.is_empty()
-    }
-
-    /// What was let go is on its way to be read again.
-    pub fn is_read_again(&self) -> bool {
-        !self.again_to.is_empty() && Guard::OverflowWaits.holds()
     }
 
     /// E stays there.
@@ -144,42 +167,43 @@ impl Partition {
 impl Coordinator {
     /// Has what was let go read again, where it is time.
     pub(super) fn read_overflow_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for topic in &mut self.topics {
-            let state = &mut self.acks[usize::from(topic.settings.ack.0)];
-            let is_waited_for = std::mem::take(&mut topic.overflow.is_waited_for);
-            let applied = |n: i32| state.topic.applied(n);
-            let again_to = &mut topic.overflow.again_to;
-            if !again_to.is_empty() {
-                if again_to.iter().any(|(n, to)| applied(*n) < Some(*to)) {
-                    continue;
+        for state in &mut self.acks {
+            let ack = state.topic.ix;
+            let open = state.topic.caught_up_as_of.is_some();
+            let mut wanted = false;
+            for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+                topic.overflow.is_read_again &= !open;
+                let is_waited_for = std::mem::take(&mut topic.overflow.is_waited_for);
+                if !topic.overflow.is_empty() {
+                    // What is read waits for its ACKs, and the sources wait for that.
+                    let stands_still = self.sources_paused && topic.has_read_since();
+                    wanted |= is_waited_for || stands_still || topic.has_room_again();
                 }
-                again_to.clear();
-                topic.overflow.rests_until_ms = now.mono_ms + REST_MS;
             }
-            if topic.overflow.is_empty() || state.stage != AckStage::Live {
+            let may = state.again.may_begin(&state.topic, now.mono_ms);
+            if !wanted || !may || state.stage != AckStage::Live {
                 continue;
             }
-            // What is read waits for its ACKs, and the sources wait for that.
-            let stands_still = self.sources_paused && topic.has_read_since();
-            let wanted = is_waited_for || stands_still || topic.has_room_again();
-            if !wanted || now.mono_ms < topic.overflow.rests_until_ms {
-                continue;
+            let mut from: BTreeMap<i32, i64> = BTreeMap::new();
+            for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+                // What was settled meanwhile is not to take the room again.
+                topic.begin_replay();
+                topic.overflow.is_read_again = Guard::OverflowWaits.holds();
+                topic.overflow.is_known_to_all = false;
+                for p in topic.partitions.values_mut() {
+                    p.unheard = None;
+                }
+                for (n, at) in std::mem::take(&mut topic.overflow.lowest) {
+                    // Where the reader is sent back for something else already, it comes by there.
+                    let applied = state.topic.applied(n).unwrap_or(at);
+                    let lowest = from.entry(n).or_insert(applied);
+                    *lowest = (*lowest).min(at);
+                }
             }
-            // What was settled meanwhile is not to take the room again.
-            topic.begin_replay();
-            // Where the reader is sent back for something else already, it comes by there.
-            let from: Vec<(i32, i64)> = std::mem::take(&mut topic.overflow.lowest)
-                .into_iter()
-                .map(|(n, at)| (n, applied(n).map_or(at, |to| at.min(to))))
-                .collect();
-            topic.overflow.again_to = from
-                .iter()
-                .filter_map(|(n, _)| Some((*n, applied(*n)?)))
-                .collect();
-            topic.overflow.is_known_to_all = false;
-            for p in topic.partitions.values_mut() {
-                p.unheard = None;
-            }
+            let from: Vec<(i32, i64)> = from.into_iter().collect();
+            let applied = |n: i32| Some((n, state.topic.applied(n)?));
+            state.again.to = from.iter().filter_map(|(n, _)| applied(*n)).collect();
+            state.again.began_ms = now.mono_ms;
             if Guard::OverflowShutsBarrier.holds() {
                 // It says that everything up to then was applied.
                 state.topic.caught_up_as_of = None;

@@ -226,6 +226,8 @@ impl Topic {
             p.applied_at_fence = None;
             self.partitions.insert(number, p);
             self.overflow.is_known_to_all = false;
+            // What is said of it by id is read again by us.
+            self.replay_ends = Vec::new();
             let Self {
                 partitions,
                 labels,

@@ -7,6 +7,7 @@ use super::effect::Effect;
 use super::event::Assignment;
 use super::guards::Guard;
 use super::low_water::{offset_in, raise};
+use super::overflow::ReadAgain;
 use super::partition::Stage;
 use super::topic::Topic;
 use super::types::{AckIx, LOG_START, Lane, Now};
@@ -24,6 +25,8 @@ pub(super) enum AckStage {
 pub(super) struct AckState {
     pub topic: AckTopic,
     pub stage: AckStage,
+    /// Early ACKs that were let go, while they are read again.
+    pub again: ReadAgain,
     /// While replaying: (partition, end) to be reached.
     pub targets: Vec<(i32, i64)>,
     /// Where each partition began when it was last looked at.
@@ -35,6 +38,14 @@ pub(super) struct AckState {
 }
 
 impl AckState {
+    /// What a replay was to reach is not there any more: it begins anew.
+    pub fn replay_anew(&mut self) {
+        if self.stage == AckStage::Replaying {
+            self.stage = AckStage::Waiting;
+            self.targets.clear();
+        }
+    }
+
     /// The partitions that are known, and how far each is read, or begins.
     pub fn known(&self) -> Vec<(i32, i64)> {
         let mut known = self.topic.applied.clone();
@@ -76,6 +87,7 @@ impl Coordinator {
             }
             topic.partitions.insert(number, partition);
             topic.overflow.is_known_to_all = false;
+            topic.replay_ends = Vec::new();
             if Guard::SourceBeforeAcks.holds() {
                 // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
                 // others changes nothing.
@@ -103,7 +115,10 @@ impl Coordinator {
                     Stage::Replaying(target) => target.is_some_and(|t| p.applied >= t),
                     Stage::Lost(..) | Stage::Live => true,
                 });
-                if !read {
+                // What was lost meanwhile took the fences with it: another one comes.
+                let fenced = self.topics.iter().filter(|t| t.settings.ack == ix);
+                let mut fenced = fenced.map(|t| t.partitions.is_empty() || !t.fences.is_empty());
+                if !read || !fenced.all(|is| is) {
                     continue;
                 }
                 let mut from: Vec<(i32, i64)> = Vec::new();
@@ -135,6 +150,8 @@ impl Coordinator {
                         from.push((*n, LOG_START));
                     }
                 }
+                // What was caught up before says nothing of what is read again.
+                state.topic.caught_up_as_of = None;
                 let order = state.topic.restart_at(&from);
                 if !order.from.is_empty() {
                     effects.push(order.effect(&state.topic));

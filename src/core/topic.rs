@@ -14,7 +14,7 @@ use super::early::EarlyById;
 use super::effect::{DeadLetterCause, Effect};
 use super::guards::Guard;
 use super::labels::Labels;
-use super::low_water::KeptFence;
+use super::low_water::{KeptFence, Shorter};
 use super::offset_hash::ByOffset;
 use super::overflow::Overflow;
 use super::partition::{Partition, Stage};
@@ -78,8 +78,8 @@ pub(super) struct Topic {
     /// The fence asked for and not answered.
     pub fence_asked: Option<(u64, Now)>,
     pub fence_newest_asked: u64,
-    /// Since when answers say that the ACKs end before what is known of them, monotonic ms.
-    pub shorter_since: Option<u64>,
+    /// Answers say that the ACKs end before what is known of them.
+    pub shorter: Option<Shorter>,
     /// How far ACKs were known to go when it was asked.
     pub acks_at_fence: Vec<(i32, i64)>,
     pub fence_last: Now,
@@ -140,7 +140,7 @@ impl Topic {
             fences: VecDeque::new(),
             fence_asked: None,
             fence_newest_asked: 0,
-            shorter_since: None,
+            shorter: None,
             acks_at_fence: Vec::new(),
             fence_last: Now::default(),
             moved: false,

@@ -9,9 +9,9 @@ use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::types::Lane;
 use ackwarden::core::view::{Lookup, MessageDetail, OperatorAction, OperatorReply, State};
 use ackwarden::core::{
-    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, Coordinator, CoreLimits, Effect, Event,
-    LogPosition, MsgRef, Now, Policy, Publication, Publish, SourceBatch, SourceExtra, SourceRecord,
-    TopicIx, TopicSettings, Verdict,
+    AckBatch, AckExtra, AckIx, AckRecord, AckTarget, CommitOrder, Coordinator, CoreLimits, Effect,
+    Event, LogPosition, MsgRef, Now, Policy, Publication, Publish, SourceBatch, SourceExtra,
+    SourceRecord, TopicIx, TopicSettings, Verdict,
 };
 
 use crate::workload::mark_of;
@@ -31,6 +31,9 @@ pub struct Driver {
     /// Payloads are not found at once, but by [`Self::fetch_held`].
     pub holds_fetches: bool,
     held: Vec<MsgRef>,
+    /// Commits are answered by [`Self::commits_succeed`] alone.
+    pub holds_commits: bool,
+    held_commits: Vec<CommitOrder>,
     /// What operators were answered at once.
     pub replies: Vec<OperatorReply>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
@@ -85,6 +88,8 @@ impl Driver {
             published: Vec::new(),
             holds_fetches: false,
             held: Vec::new(),
+            holds_commits: false,
+            held_commits: Vec::new(),
             replies: Vec::new(),
             committed: None,
             wall_set_ms: 0,
@@ -164,6 +169,7 @@ impl Driver {
                 Effect::FetchPayload { msg, .. } => self.is_fetched(msg),
                 Effect::Reply { reply, .. } => self.replies.push(reply),
                 Effect::Publish(publish) => self.published.push(publish),
+                Effect::Commit(orders) if self.holds_commits => self.held_commits.extend(orders),
                 Effect::Commit(orders) => {
                     for order in orders {
                         let partition = order.partition;
@@ -181,6 +187,21 @@ impl Driver {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// What was held is taken, and said to be.
+    pub fn commits_succeed(&mut self) {
+        self.holds_commits = false;
+        assert!(!self.held_commits.is_empty(), "nothing is being committed");
+        for order in std::mem::take(&mut self.held_commits) {
+            self.handle(Event::Committed {
+                topic: T,
+                partition: order.partition,
+                low: order.low,
+                sent_ms: self.now_ms,
+                outcome: Ok(()),
+            });
         }
     }
 

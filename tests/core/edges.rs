@@ -2,7 +2,7 @@
 
 use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::view::{FrozenWhy, State};
-use ackwarden::core::{AckTarget, Event, OnLostRange, Policy, Publication, Verdict};
+use ackwarden::core::{AckIx, AckTarget, Event, OnLostRange, Policy, Publication, Verdict};
 
 use crate::driver::{Driver, T, at, policy};
 use crate::scene::{Logs, Member};
@@ -283,4 +283,32 @@ fn a_copy_that_landed_after_its_original_was_settled_and_forgotten_is_settled_by
     it.crash_with_store(&logs);
     it.pass(&logs, 500);
     assert_eq!((it.outstanding(), it.low()), (1, 1));
+}
+
+/// The report of a commit comes when what it says of the ACKs has become void.
+#[test]
+fn a_commit_that_is_under_way_when_the_ack_topic_is_made_anew_does_not_bring_its_offsets_back() {
+    let mut d = Driver::start(Policy {
+        on_lost_range: OnLostRange::ReportAndContinue,
+        ..policy()
+    });
+    for _ in 0..20 {
+        let m = d.message(None, 7);
+        d.ack(m);
+    }
+    d.pass(2_000);
+    assert_eq!(d.committed, Some((20, vec![(0, 20)])));
+    d.holds_commits = true;
+    let m = d.message(None, 7);
+    d.ack(m);
+    d.pass(2_000);
+    d.ack_end = 0;
+    d.handle(Event::AckTopicMadeAnew {
+        ack: AckIx(0),
+        log_starts: vec![(0, 0)],
+    });
+    d.commits_succeed();
+    d.message(None, 7);
+    d.pass(500);
+    assert_eq!(d.committed, Some((21, vec![(0, 0)])));
 }

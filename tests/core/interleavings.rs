@@ -396,7 +396,7 @@ fn acks_that_lost_their_end_while_nobody_looked_are_a_lost_range_and_not_a_rebui
         ..policy()
     };
     let mut it = Member::start(&logs, "g", go_on, MANY);
-    it.crash_to(&logs, 0, Some(vec![(0, 50)]));
+    it.crash_to(&logs, 1, Some(vec![(0, 50)]));
     it.pass(&logs, 40_000);
     let next = logs.send();
     logs.ack(next);
