@@ -13,6 +13,7 @@ use super::ack_topic::AckTopic;
 use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::guards::Guard;
+use super::low_water::offset_in;
 use super::partition::Partition;
 use super::stages::AckStage;
 use super::topic::Topic;
@@ -108,6 +109,15 @@ impl Topic {
         unheard
     }
 
+    /// What stands before it is about no message of ours, and may be gone.
+    fn needed_from(&self, ack_partition: i32) -> i64 {
+        let each = self.partitions.values().map(|p| {
+            let base = offset_in(&p.base.1, ack_partition);
+            base.max(offset_in(&p.committed_acks, ack_partition))
+        });
+        each.min().unwrap_or(0)
+    }
+
     /// Something of which an ACK may have been let go.
     fn has_read_since(&self) -> bool {
         let mut unheard = self
@@ -194,6 +204,7 @@ impl Coordinator {
                     p.unheard = None;
                 }
                 for (n, at) in std::mem::take(&mut topic.overflow.lowest) {
+                    let at = at.max(topic.needed_from(n));
                     // Where the reader is sent back for something else already, it comes by there.
                     let applied = state.topic.applied(n).unwrap_or(at);
                     let lowest = from.entry(n).or_insert(applied);

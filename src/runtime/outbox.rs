@@ -52,11 +52,10 @@ impl Engine {
         };
         let at = match publish.what {
             // Of its settlement; an operator's decision may come before.
-            Publication::Verdict { verdict, .. }
-                if matches!(verdict, Verdict::DeadLettered | Verdict::PayloadLost) =>
-            {
-                self.dead_letters.remove(&msg)
-            }
+            Publication::Verdict {
+                verdict: Verdict::DeadLettered | Verdict::PayloadLost,
+                ..
+            } => self.dead_letters.remove(&msg),
             _ => None,
         };
         let record = outgoing::build(&self.names, msg, &publish.what, payload, at.as_deref());

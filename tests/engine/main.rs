@@ -158,7 +158,14 @@ impl Running {
                 .expect("a thread for checkpoints");
         let (says, said) = channel();
         let forward = inputs.clone();
-        std::thread::spawn(move || said.into_iter().try_for_each(|input| forward.send(input)));
+        std::thread::spawn(move || {
+            for input in said {
+                // The engine has ended.
+                if forward.send(input).is_err() {
+                    return;
+                }
+            }
+        });
         let published = Published::default();
         let changes = Changes::default();
         let source_orders = Orders::default();

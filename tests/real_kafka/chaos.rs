@@ -185,6 +185,9 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
     for (fault, times) in &counts {
         say_loudly(&format!("  {fault:?}: {times}"));
     }
+    for (fault, window) in &stage.done {
+        println!("  {fault:?} {} to {}", window.from_ms, window.to_ms);
+    }
     say_loudly(&format!(
         "{} faults in {:.0} s (seed {seed}), {} SIGKILLs of a coordinator, {} leaders moved",
         stage.done.len(),
@@ -236,7 +239,7 @@ fn everything_is_killed_stopped_or_spoilt_in_turn_and_nothing_is_lost() {
         held_up += judge_time::late_only_by_a_standstill(source, acks, IN_FLIGHT_MS, &standstills);
         late += judge::lateness_after_ack(source, acks).len();
         copies += judge::copies_identical(source);
-        judge_time::none_before_its_timeout(source, TIMEOUT_MS);
+        judge_time::none_before_its_timeout(source, TIMEOUT_MS, &stage.unlucky_steps());
     }
     judge::attempts_without_gaps(&seen.source, &[], u32::MAX, 1 + harmed.len());
     judge::attempts_without_gaps(

@@ -103,6 +103,11 @@ pub const ONCE: [Fault; 24] = [
     StoreDeleted,
 ];
 
+/// A checkpoint a second, on a busy machine.
+const CHECKPOINT_WITHIN_MS: i64 = 3_000;
+/// A coordinator that was started is caught up, and has sent what was due.
+const BACK_WITHIN_MS: i64 = 10_000;
+
 /// What a longer run draws from: how often each.
 const SHARES: [(Fault, u64); 14] = [
     (CoordinatorKilled, 40),
@@ -193,6 +198,22 @@ impl Stage {
             to_ms: window.to_ms + fault.felt_for_ms(),
         })
         .collect()
+    }
+
+    /// From where a wall clock was set and a coordinator died before it can have taken a checkpoint since, to where what it
+    /// comes back with was due: the store's times are those of the other clock (docs/guarantees.md).
+    pub fn unlucky_steps(&self) -> Vec<Window> {
+        let steps = self.windows(|fault| fault == ClockStepped);
+        let deaths = self.windows(Fault::harms_a_coordinator);
+        let unlucky = |step: &Window| {
+            let soon = (step.from_ms, step.to_ms + CHECKPOINT_WITHIN_MS);
+            let death = deaths.iter().find(|d| d.touches(soon.0, soon.1))?;
+            Some(Window {
+                from_ms: step.from_ms,
+                to_ms: death.to_ms + BACK_WITHIN_MS,
+            })
+        };
+        steps.iter().filter_map(unlucky).collect()
     }
 
     pub fn cause(&mut self, cluster: &Cluster, fault: Fault) {

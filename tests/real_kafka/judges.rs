@@ -134,16 +134,25 @@ fn a_copy_that_is_late_without_a_standstill_is_found() {
     }
 }
 
+fn window(from_ms: i64, to_ms: i64) -> Window {
+    Window { from_ms, to_ms }
+}
+
 #[test]
 fn a_copy_before_its_time_is_found() {
     let source = [original(0, 100), copy(1, 0, 2, 1_100), copy(2, 0, 3, 2_000)];
-    assert_eq!(judge_time::none_before_its_timeout(&source, 900), 2);
+    assert_eq!(judge_time::none_before_its_timeout(&source, 900, &[]), 2);
     let why = violation(|| {
-        judge_time::none_before_its_timeout(&source, 1_000);
+        judge_time::none_before_its_timeout(&source, 1_000, &[window(1_900, 1_999)]);
     });
     assert!(
         why.contains("copy t/0/2") && why.contains("900 ms"),
         "{why}"
+    );
+    let excused = [window(1_900, 2_000)];
+    assert_eq!(
+        judge_time::none_before_its_timeout(&source, 1_000, &excused),
+        2
     );
 }
 

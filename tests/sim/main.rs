@@ -87,6 +87,8 @@ fn what_was_found_once_stays_found() {
     for seed in [2_387_536, 2_444_111] {
         judged(seed, World::new(seed));
     }
+    // What was let go had been read for a partition that was not ours any more, and lay before all that is needed (4 139 006).
+    judged(4_139_006, World::new(4_139_006));
     // What was let go was on its way to be read again, and a payload that was fetched meanwhile did not wait for it (625 904).
     judged(625_904, World::new(625_904));
     // A fence that was asked before a partition was adopted was believed of that one too (216 539). What was timed anew
