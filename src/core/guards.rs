@@ -96,8 +96,6 @@ guards! {
     OverflowWaits,
     /// And the barrier is that of this reading (6).
     OverflowShutsBarrier,
-    /// E stays at the lowest that had no room (3).
-    OverflowHoldsE,
     /// What is said while a partition stands still is read again, behind the copies (7).
     HeardWhileFrozen,
     /// An early ACK is an orphan only by a fence that was asked after it (14).
