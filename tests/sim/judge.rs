@@ -71,6 +71,8 @@ impl World {
                         is_ack(a.verdict) && !by_id && !a.estranged && a.at_ms < began
                     })
                     && !self.has_twins(sent.message)
+                    // Which of two an ACK by their id settled, depends on what had been read; so its copy may be another's.
+                    && !self.is_shared(sent.message)
                     && self.is_open(p as i32, offset as i64)
                 {
                     open = Some(sent.message);

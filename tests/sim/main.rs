@@ -87,6 +87,9 @@ fn what_was_found_once_stays_found() {
     for seed in [2_387_536, 2_444_111] {
         judged(seed, World::new(seed));
     }
+    // An ACK by an id that two have had settled one of them for one instance, and neither for another, whose copy of it was a
+    // message of its own for the first: a judge had not heard of that (7 674 761).
+    judged(7_674_761, World::new(7_674_761));
     // What was let go had been read for a partition that was not ours any more, and lay before all that is needed (4 139 006).
     judged(4_139_006, World::new(4_139_006));
     // What was let go was on its way to be read again, and a payload that was fetched meanwhile did not wait for it (625 904).
