@@ -18,6 +18,15 @@ use crate::workload::mark_of;
 
 pub const T: TopicIx = TopicIx(0);
 
+pub const LIMITS: CoreLimits = CoreLimits {
+    max_outstanding: 1_000,
+    early_weight_max: 200_000,
+    settled_max: 100,
+    settled_retention_ms: 3_600_000,
+    commit_every_ms: 10,
+    lease_ms: 20_000,
+};
+
 pub struct Driver {
     pub core: Coordinator,
     pub now_ms: u64,
@@ -70,16 +79,8 @@ impl Driver {
             ack_name: "orders-acks".into(),
             policy,
         };
-        let limits = CoreLimits {
-            max_outstanding: 1_000,
-            early_weight_max: 200_000,
-            settled_max: 100,
-            settled_retention_ms: 3_600_000,
-            commit_every_ms: 10,
-            lease_ms: 20_000,
-        };
         Self {
-            core: Coordinator::new(vec![settings], limits, 1),
+            core: Coordinator::new(vec![settings], LIMITS, 1),
             now_ms: 1,
             source_end: 0,
             other_ends: BTreeMap::new(),

@@ -6,8 +6,8 @@ use ackwarden::core::types::LOG_START;
 use ackwarden::core::view::{FrozenWhy, OperatorAction, State};
 use ackwarden::core::{CoreLimits, OnLostRange, Policy, Publication, Verdict};
 
-use crate::driver::{at, policy};
-use crate::scene::{LIMITS, Logs, Member};
+use crate::driver::{LIMITS, at, policy};
+use crate::scene::{Logs, Member};
 
 const MANY: u64 = 1_000;
 

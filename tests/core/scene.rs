@@ -15,7 +15,7 @@ use ackwarden::core::{
     TopicSettings, Verdict,
 };
 
-use crate::driver::{T, at};
+use crate::driver::{LIMITS, T, at};
 use crate::kept::Kept;
 use crate::workload::mark_of;
 
@@ -459,15 +459,6 @@ impl Member {
         self.committed.as_ref().map_or(0, |(low, _)| *low)
     }
 }
-
-pub const LIMITS: CoreLimits = CoreLimits {
-    max_outstanding: 1_000,
-    early_weight_max: 200_000,
-    settled_max: 100,
-    settled_retention_ms: 3_600_000,
-    commit_every_ms: 10,
-    lease_ms: 20_000,
-};
 
 fn coordinator(policy: &Policy, limits: CoreLimits) -> Coordinator {
     let settings = TopicSettings {

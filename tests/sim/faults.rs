@@ -83,7 +83,7 @@ pub struct ClientFaults {
 
 impl ClientFaults {
     fn draw(rng: &mut Rng) -> Self {
-        let twice = if rng.chance(500) { 0 } else { rng.below(400) };
+        let twice = rng.rate(500, 400);
         Self { twice }
     }
 }
@@ -109,7 +109,7 @@ pub struct AnswerFaults {
 
 impl AnswerFaults {
     pub fn draw(rng: &mut Rng) -> Self {
-        let mut rate = |max: u64| if rng.chance(500) { 0 } else { rng.below(max) };
+        let mut rate = |max: u64| rng.rate(500, max);
         Self {
             lost: rate(200),
             late: rate(200),
@@ -148,7 +148,7 @@ impl KafkaFaults {
         if rng.chance(400) {
             return Self::default();
         }
-        let mut rate = |max: u64| if rng.chance(600) { 0 } else { rng.below(max) };
+        let mut rate = |max: u64| rng.rate(600, max);
         Self {
             retention: rate(40),
             deletions: rate(6),
@@ -176,7 +176,7 @@ impl HostFaults {
                 ..Self::default()
             };
         }
-        let mut rate = |max: u64| if rng.chance(600) { 0 } else { rng.below(max) };
+        let mut rate = |max: u64| rng.rate(600, max);
         Self {
             store_damaged: rate(1000),
             clock_steps: rate(5),
@@ -193,7 +193,7 @@ impl HostFaults {
 impl Faults {
     /// As the first seeds had them.
     pub fn draw_first(rng: &mut Rng) -> Self {
-        let mut rate = |max: u64| if rng.chance(400) { 0 } else { rng.below(max) };
+        let mut rate = |max: u64| rng.rate(400, max);
         Self {
             b_crashes: rate(200),
             b_nacks: rate(100),

@@ -20,6 +20,15 @@ impl Rng {
         if n == 0 { 0 } else { self.next() % n }
     }
 
+    /// The rate of a fault, in thousandths: none in `absent` of a thousand draws, else below `max`.
+    pub fn rate(&mut self, absent: u64, max: u64) -> u64 {
+        if self.chance(absent) {
+            0
+        } else {
+            self.below(max)
+        }
+    }
+
     /// True in so many of a thousand.
     pub fn chance(&mut self, of_thousand: u64) -> bool {
         self.below(1_000) < of_thousand

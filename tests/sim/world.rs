@@ -240,11 +240,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut world = Self::sixth(seed);
         let mut eighth = Rng::new(seed ^ 0x5be0_cd19_137e_2179);
-        let rate = if eighth.chance(500) {
-            0
-        } else {
-            eighth.below(200)
-        };
+        let rate = eighth.rate(500, 200);
         world.faults.answers.between = rate;
         world.faults_drawn.answers.between = rate;
         world.eighth = eighth;
@@ -279,11 +275,7 @@ impl World {
     pub fn fifth(seed: u64) -> Self {
         let mut world = Self::fourth(seed);
         let mut sixth = Rng::new(seed ^ 0x510e_527f_ade6_82d1);
-        let rate = if sixth.chance(700) {
-            0
-        } else {
-            sixth.below(30)
-        };
+        let rate = sixth.rate(700, 30);
         world.faults.host.limit_changes = rate;
         world.faults_drawn.host.limit_changes = rate;
         world.sixth = sixth;
@@ -295,11 +287,7 @@ impl World {
         let mut world = Self::third(seed);
         let mut fifth = Rng::new(seed ^ 0xa54f_f53a_5f1d_36f1);
         world.together = fifth.chance(500);
-        let rate = if fifth.chance(700) {
-            0
-        } else {
-            fifth.below(30)
-        };
+        let rate = fifth.rate(700, 30);
         world.faults.host.dead_letter_changes = rate;
         world.faults_drawn.host.dead_letter_changes = rate;
         world.fifth = fifth;
