@@ -216,6 +216,11 @@ impl EarlyById {
         }
     }
 
+    /// What is awaited may be less than there is to be read.
+    pub fn wait_anew(&mut self) {
+        self.waiting = None;
+    }
+
     /// Orphans, if every partition of ours has passed the awaited fence. `applied` is `None` for those of others: if one
     /// becomes ours, its ACKs are read again.
     pub fn take_orphans(&mut self, applied: impl Fn(i32) -> Option<i64>) -> Vec<AckRecord> {

@@ -350,6 +350,8 @@ impl Topic {
                 from: p.applied,
             });
         }
+        // Where what stood still ends was compared with nothing.
+        self.early_by_id.wait_anew();
         self.ask_fence_anew();
         replay_acks
     }

@@ -574,7 +574,8 @@ impl Topic {
             Some((round, named(ends, partition)?))
         };
         for (number, p) in &mut self.partitions {
-            if p.early.is_empty() {
+            // Of one that stands still nobody can tell whether who answered knew it.
+            if p.early.is_empty() || p.is_lost() {
                 continue;
             }
             let (offsets, rest) = p.early.take_orphans(p.applied, end_of(*number));

@@ -2,9 +2,12 @@
 
 use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::view::{FrozenWhy, State};
-use ackwarden::core::{AckIx, AckTarget, Event, OnLostRange, Policy, Publication, Verdict};
+use ackwarden::core::{
+    AckIx, AckTarget, Event, OnLostRange, Policy, Publication, SourceBatch, Verdict,
+};
 
 use crate::driver::{Driver, T, at, policy};
+use crate::frozen;
 use crate::scene::{Logs, Member};
 
 const DAY_MS: u64 = 86_400_000;
@@ -311,4 +314,69 @@ fn a_commit_that_is_under_way_when_the_ack_topic_is_made_anew_does_not_bring_its
     d.message(None, 7);
     d.pass(500);
     assert_eq!(d.committed, Some((21, vec![(0, 0)])));
+}
+
+/// Retention took what was not read yet, and nobody has decided. Where such a partition ends is not compared with anything, so
+/// a broker that knows less may say anything of it.
+fn stands_still_before_3(d: &mut Driver) {
+    let m = d.message(None, 7);
+    d.ack(m);
+    d.pass(1_000);
+    d.handle(Event::SourceOutOfRange {
+        topic: T,
+        partition: 0,
+        log_start: 3,
+        log_end: 4,
+    });
+    assert_eq!(frozen(d), [FrozenWhy::SourceLost]);
+}
+
+fn goes_on(d: &mut Driver) {
+    d.handle(Event::PolicyChanged {
+        topic: T,
+        overrides: PolicyPatch {
+            on_lost_range: Some(OnLostRange::ReportAndContinue),
+            ..PolicyPatch::default()
+        },
+        apply_pending: false,
+    });
+    assert_eq!(frozen(d), []);
+}
+
+#[test]
+fn what_is_said_of_a_partition_that_stands_still_makes_no_orphans() {
+    let mut d = Driver::start(policy());
+    stands_still_before_3(&mut d);
+    d.ack(3);
+    assert_eq!(d.source_end, 1, "and so it is told");
+    d.pass(3_000);
+    goes_on(&mut d);
+    d.source_end = 3;
+    d.message(None, 7);
+    d.pass(1_000);
+    assert_eq!(d.core.outstanding(), 0);
+}
+
+#[test]
+fn what_was_said_of_a_partition_that_stood_still_makes_no_orphans_when_it_goes_on() {
+    let mut d = Driver::start(policy());
+    d.assign_other(1);
+    stands_still_before_3(&mut d);
+    let m = AckTarget::Id {
+        topic: T,
+        id: "m".into(),
+    };
+    d.say(m, Verdict::Ack, None);
+    // What that waits for is still to be read of the other one, and is when the first goes on.
+    d.other_ends.insert(1, 5);
+    d.pass(3_000);
+    goes_on(&mut d);
+    d.handle(Event::SourceBatch(SourceBatch {
+        applied: vec![(T, 1, 5)],
+        ..SourceBatch::default()
+    }));
+    d.source_end = 3;
+    d.message(Some("m"), 7);
+    d.pass(1_000);
+    assert_eq!(d.core.outstanding(), 0);
 }
