@@ -10,7 +10,7 @@ mod supervisor;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, channel, sync_channel};
+use std::sync::mpsc::{SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
 use crate::ports::{ApiRequest, Refusal, Stats, Store, StoreError};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
-use crate::runtime::{Answer, INPUTS_MAX, Inbox, Input, Names, TopicIds, refresh_counts};
+use crate::runtime::{Answer, Inbox, Input, Names, TopicIds, lines, refresh_counts};
 
 /// The member's end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -297,7 +297,7 @@ fn run(
         return Ok(());
     };
     state.keep_what_fits(&names);
-    let (inputs, received) = sync_channel(INPUTS_MAX);
+    let (inputs, ack_line, received) = lines();
     let counts = PartitionCounts::default();
     refresh_counts(&names, &admin, &counts);
     let inbox = Inbox::new(inputs.clone());
@@ -352,7 +352,8 @@ fn run(
         trouble: trouble.clone(),
         broker,
     };
-    let engine = supervisor.start_engine(store, to, publisher, counts, inbox, received)?;
+    let engine =
+        supervisor.start_engine(store, to, publisher, counts, inbox, (ack_line, received))?;
     stop.set_engine(Some(inputs.clone()));
     let outcome = supervisor.supervise(&inputs, &engine);
     let _ = inputs.send(Input::Stop);

@@ -27,9 +27,9 @@ use crate::kafka::trouble::Trouble;
 use crate::ports::{Store, StoreIdentity};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
 use crate::runtime::{
-    AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input, KafkaHands,
-    KnownState, Look, Names, RebuildReader, SourceSink, StateSink, TopicIds, answer_asks,
-    keep_round, take_over,
+    AckLine, AckSink, Answer, Checkpoints, Engine, EngineParts, Fetched, Images, Inbox, Input,
+    KafkaHands, KnownState, Lines, Look, Names, RebuildReader, SourceSink, StateSink, TopicIds,
+    answer_asks, keep_round, take_over,
 };
 
 /// Where not all topics can be taken over together: for how long they are tried one by one.
@@ -71,7 +71,7 @@ impl Supervisor<'_> {
         publisher: Publisher,
         counts: PartitionCounts,
         inbox: Inbox,
-        received: Receiver<Input>,
+        (ack_line, received): (AckLine, Lines),
     ) -> Result<JoinHandle<()>, ServeError> {
         let inputs = inbox.inputs().clone();
         let names = self.names.clone();
@@ -79,7 +79,14 @@ impl Supervisor<'_> {
         let (lost, lost_received) = channel();
         let rules = &names.rules;
         let source_sink = || SourceSink::new(Arc::clone(rules), inputs.clone(), lost.clone());
-        let ack_sink = || AckSink::new(Lane::Main, Arc::clone(rules), inputs.clone(), lost.clone());
+        let ack_sink = || {
+            AckSink::new(
+                Lane::Main,
+                Arc::clone(rules),
+                ack_line.clone(),
+                lost.clone(),
+            )
+        };
         let source_readers = Readers::spawn(
             "source-reader",
             &settings.reader("source-reader"),
@@ -93,11 +100,11 @@ impl Supervisor<'_> {
             ack_sink,
         )?;
         let rebuild_reader = RebuildReader::new(Box::new({
-            let (rules, inputs) = (Arc::clone(rules), inputs.clone());
+            let (rules, line) = (Arc::clone(rules), ack_line.clone());
             let (settings, trouble) = (settings.reader("rebuild-reader"), trouble.clone());
             move || {
-                let (rules, inputs) = (Arc::clone(&rules), inputs.clone());
-                let sink = AckSink::new(Lane::Rebuild, rules, inputs, lost.clone());
+                let (rules, line) = (Arc::clone(&rules), line.clone());
+                let sink = AckSink::new(Lane::Rebuild, rules, line, lost.clone());
                 Reader::spawn("rebuild-reader", &settings, &trouble, sink)
             }
         }));
@@ -165,7 +172,7 @@ impl Supervisor<'_> {
         });
         Ok(std::thread::Builder::new()
             .name("engine".into())
-            .spawn(move || engine.run(&received))?)
+            .spawn(move || engine.run(received))?)
     }
 
     /// Until somebody stops us, or Kafka does.

@@ -459,6 +459,12 @@ impl Coordinator {
         self.topics.iter().map(Topic::unsettled).sum()
     }
 
+    /// What early ACKs cost now, in units of about 150 bytes.
+    #[must_use]
+    pub fn early_weight(&self) -> usize {
+        self.topics.iter().map(Topic::early_weight).sum()
+    }
+
     /// The newest unmatched ACKs, newest first.
     #[must_use]
     pub fn unmatched(&self, limit: usize) -> Vec<UnmatchedAck> {

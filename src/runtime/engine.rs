@@ -3,7 +3,7 @@
 //! It never waits for Kafka or the disk. What it hands out (`Hands`) comes back as inputs.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,6 +12,7 @@ use super::checkpoints::Checkpoints;
 use super::frozen::FrozenLog;
 use super::inbox::Answer;
 use super::input::{FetchFor, Fetched, Input};
+use super::lines::Lines;
 use super::names::Names;
 use super::orders::SourceOrders;
 use super::outbox::Outbox;
@@ -32,6 +33,10 @@ use crate::wire::{copy, digest};
 const STOP_WAIT_MS: u64 = 10_000;
 /// A checkpoint that failed is tried again after this.
 const CHECKPOINT_AGAIN_MS: u64 = 10_000;
+
+/// With more early ACKs than that, in units of about 150 bytes, ACKs wait for what is there of the sources: by id, one that
+/// is kept first takes twice as long as one that finds its message.
+const EARLY_MANY: usize = 64;
 
 /// The core is to hear of time at least that often.
 const TICK_EVERY_MS: u64 = 50;
@@ -235,7 +240,7 @@ impl Engine {
     }
 
     /// Runs until [`Input::Stop`], or until nobody can send any more; then stops in order, bounded in time.
-    pub fn run(mut self, inputs: &Receiver<Input>) {
+    pub fn run(mut self, mut inputs: Lines) {
         for event in self.state.initial_events() {
             self.handle(event);
         }
@@ -245,7 +250,8 @@ impl Engine {
                 .coordinator
                 .next_wakeup_ms(now)
                 .saturating_sub(now.mono_ms);
-            match inputs.recv_timeout(Duration::from_millis(wait.clamp(1, 100))) {
+            let within = Duration::from_millis(wait.clamp(1, 100));
+            match inputs.next(self.are_acks_ahead(), within) {
                 Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(input) => {
                     self.take(input);
@@ -265,6 +271,11 @@ impl Engine {
             self.say_frozen();
         }
         self.stop(inputs);
+    }
+
+    /// More ACKs are kept for messages that were not read yet than should be.
+    fn are_acks_ahead(&self) -> bool {
+        self.coordinator.early_weight() > EARLY_MANY
     }
 
     fn take(&mut self, input: Input) {
@@ -313,7 +324,7 @@ impl Engine {
                     }
                 }
             }
-            Input::Stop => {}
+            Input::Stop | Input::AcksWait => {}
         }
         self.finish();
     }
@@ -679,12 +690,12 @@ impl Engine {
     }
 
     /// Stop firing, wait for reports, checkpoint, commit, close: bounded in time.
-    fn stop(mut self, inputs: &Receiver<Input>) {
+    fn stop(mut self, mut inputs: Lines) {
         tracing::info!("stopping: no more retries; waiting for what is in flight");
         self.handle(Event::Stop);
         let until = clock::now().mono_ms + STOP_WAIT_MS;
         while !self.submitted.is_empty() && clock::now().mono_ms < until {
-            match inputs.recv_timeout(Duration::from_millis(50)) {
+            match inputs.next(false, Duration::from_millis(50)) {
                 Ok(Input::Api(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(input) => {
                     self.take(input);
@@ -706,7 +717,7 @@ impl Engine {
             );
         }
         while self.checkpoint_under_way && clock::now().mono_ms < until {
-            match inputs.recv_timeout(Duration::from_millis(50)) {
+            match inputs.next(false, Duration::from_millis(50)) {
                 Ok(Input::Checkpointed(outcome)) => self.checkpointed(outcome),
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -724,7 +735,7 @@ impl Engine {
             checkpoints.finish();
             // Whoever still has something to say must not wait for us, least of all the store's thread.
             while !checkpoints.is_finished() && clock::now().mono_ms < until + STOP_WAIT_MS {
-                while inputs.try_recv().is_ok() {}
+                inputs.clear();
                 std::thread::sleep(Duration::from_millis(5));
             }
         }

@@ -4,9 +4,6 @@ use super::inbox::Waiting;
 use crate::core::{Event, MsgRef, SourceBatch, TopicIx};
 use crate::ports::{ApiRequest, OwnedRecord, StoreError};
 
-/// How many inputs may wait; a reader's batch is one. Past it, readers wait: that is the back-pressure.
-pub const INPUTS_MAX: usize = 64;
-
 #[derive(Debug)]
 pub enum Input {
     Event(Event),
@@ -23,6 +20,8 @@ pub enum Input {
         partition: i32,
         event: Event,
     },
+    /// There are some in their line.
+    AcksWait,
     Api(ApiRequest),
     /// Answers wait to be taken.
     Answers(Waiting),

@@ -1,7 +1,7 @@
 //! Events in, effects out: the only place where the core meets Kafka, the store and the API.
 //!
-//! One thread owns the coordinator (`engine`); it never waits for Kafka or for the disk. Readers hand it batches over a
-//! bounded channel, so that a slow core slows the readers down; look-ups, payload fetches, commits and checkpoints are
+//! One thread owns the coordinator (`engine`); it never waits for Kafka or for the disk. Readers hand it batches over
+//! bounded lines, so that a slow core slows the readers down; look-ups, payload fetches, commits and checkpoints are
 //! done on threads of their own and come back as inputs.
 
 mod api;
@@ -11,6 +11,7 @@ mod frozen;
 mod hands;
 mod inbox;
 mod input;
+mod lines;
 mod lookups;
 mod made_anew;
 mod names;
@@ -26,7 +27,8 @@ pub use checkpoints::{Checkpoints, Reopen};
 pub use engine::{Engine, EngineParts, Hands};
 pub use hands::{Ask, KafkaHands, RebuildReader, TopicIds};
 pub use inbox::{Answer, Inbox};
-pub use input::{FetchFor, Fetched, INPUTS_MAX, Input};
+pub use input::{FetchFor, Fetched, Input};
+pub use lines::{AckLine, Lines, lines};
 pub use lookups::{answer_asks, keep_round, refresh_counts};
 pub use names::Names;
 pub use sinks::{AckSink, SourceSink, StateSink};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Sender, SyncSender};
 
 use super::input::Input;
+use super::lines::AckLine;
 use crate::core::types::AckIx;
 use crate::core::types::Lane;
-use crate::core::{AckBatch, Event, SourceBatch, TopicIx};
+use crate::core::{AckBatch, SourceBatch, TopicIx};
 use crate::kafka::reader::{Applied, BATCH_MAX, RecordSink};
 use crate::ports::RawRecord;
 use crate::wire::ack::AckDecoder;
@@ -84,7 +85,7 @@ pub struct AckSink {
     decoder: AckDecoder,
     /// One for each ACK topic of which something was read: nearly always one.
     batches: Vec<AckBatch>,
-    inputs: SyncSender<Input>,
+    line: AckLine,
     lost: Sender<OutOfRange>,
     lane: Lane,
 }
@@ -94,13 +95,13 @@ impl AckSink {
     pub fn new(
         lane: Lane,
         rules: Arc<DecodeRules>,
-        inputs: SyncSender<Input>,
+        line: AckLine,
         lost: Sender<OutOfRange>,
     ) -> Self {
         Self {
             decoder: AckDecoder::new(rules),
             batches: Vec::new(),
-            inputs,
+            line,
             lost,
             lane,
         }
@@ -141,7 +142,7 @@ impl RecordSink for AckSink {
         for batch in self.batches.drain(..) {
             // What was read again moves nothing, and says nothing new.
             if !batch.applied.is_empty() {
-                let _ = self.inputs.send(Input::Event(Event::AckBatch(batch)));
+                let _ = self.line.put(batch);
             }
         }
     }

@@ -4,7 +4,7 @@
 
 mod changes;
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use ackwarden::core::{
 };
 use ackwarden::ports::{ApiRequest, Outgoing, OwnedRecord, Stats, Store, StoreIdentity};
 use ackwarden::runtime::{
-    Answer, Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, INPUTS_MAX, Inbox, Input,
-    KnownState, Names,
+    Answer, Checkpoints, Engine, EngineParts, FetchFor, Fetched, Hands, Inbox, Input, KnownState,
+    Names, lines,
 };
 use ackwarden::store::{Fault, FaultyStore, MemoryStore};
 use ackwarden::wire::digest;
@@ -151,7 +151,7 @@ impl Running {
             "c".into(),
             "o".into(),
         );
-        let (inputs, received): (SyncSender<Input>, Receiver<Input>) = sync_channel(INPUTS_MAX);
+        let (inputs, _acks, received) = lines();
         let reopen = Box::new(|| -> Result<Box<dyn Store>, _> { Ok(Box::new(MemoryStore::new())) });
         let checkpoints =
             Checkpoints::spawn(store, StoreIdentity::default(), reopen, inputs.clone())
@@ -184,7 +184,7 @@ impl Running {
             store_size_bytes: 0,
             state: KnownState::default(),
         });
-        let thread = std::thread::spawn(move || engine.run(&received));
+        let thread = std::thread::spawn(move || engine.run(received));
         let running = Self {
             inputs,
             thread,

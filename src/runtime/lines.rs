@@ -1,0 +1,212 @@
+//! What waits for the engine, in two lines: ACKs, and everything else.
+//!
+//! An ACK that is applied before its message was read has to be kept until then, which costs more than everything else that
+//! is done for a message. After an outage both logs are behind, and the ACKs, which are small, come sooner. So the engine
+//! may let them wait: their readers then wait, too. Between the two lines any order is one that Kafka could have brought.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SendError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
+use std::time::Duration;
+
+use super::input::Input;
+use crate::core::{AckBatch, Event};
+
+/// How many inputs may wait in each line; a reader's batch is one. Past it, readers wait: that is the back-pressure.
+pub const LINE_MAX: usize = 32;
+/// So much else goes before a batch of ACKs that is to wait.
+const ACKS_AFTER: u32 = 16;
+
+/// Where ACKs are put.
+#[derive(Clone)]
+pub struct AckLine {
+    batches: SyncSender<AckBatch>,
+    inputs: SyncSender<Input>,
+    is_told: Arc<AtomicBool>,
+}
+
+/// What the engine takes them from.
+pub struct Lines {
+    inputs: Receiver<Input>,
+    acks: Receiver<AckBatch>,
+    is_told: Arc<AtomicBool>,
+    /// What was taken of the other line since.
+    since_acks: u32,
+}
+
+/// Both ends of both.
+#[must_use]
+pub fn lines() -> (SyncSender<Input>, AckLine, Lines) {
+    let (inputs, received) = sync_channel(LINE_MAX);
+    let (batches, acks) = sync_channel(LINE_MAX);
+    let is_told = Arc::new(AtomicBool::new(false));
+    let line = AckLine {
+        batches,
+        inputs: inputs.clone(),
+        is_told: Arc::clone(&is_told),
+    };
+    let lines = Lines {
+        inputs: received,
+        acks,
+        is_told,
+        since_acks: 0,
+    };
+    (inputs, line, lines)
+}
+
+impl AckLine {
+    /// Waits while the line is full.
+    ///
+    /// # Errors
+    /// The engine is gone.
+    pub fn put(&self, batch: AckBatch) -> Result<(), SendError<AckBatch>> {
+        self.batches.send(batch)?;
+        if !self.is_told.swap(true, Ordering::AcqRel)
+            && let Err(TrySendError::Full(_)) = self.inputs.try_send(Input::AcksWait)
+        {
+            // It does not sleep, and looks itself before it does.
+            self.is_told.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// What comes next, within that time: of the two lines in turn. If ACKs are to `wait`, they are taken where nothing else
+    /// is there, and else one batch for each [`ACKS_AFTER`] of the rest.
+    ///
+    /// # Errors
+    /// Nothing came, or nobody can send any more.
+    pub fn next(&mut self, acks_wait: bool, within: Duration) -> Result<Input, RecvTimeoutError> {
+        let turn = if acks_wait { ACKS_AFTER } else { 1 };
+        if self.since_acks >= turn
+            && let Some(input) = self.acks()
+        {
+            return Ok(input);
+        }
+        match self.inputs.try_recv() {
+            Ok(input) => return Ok(self.taken(input)),
+            Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => {}
+        }
+        if let Some(input) = self.acks() {
+            return Ok(input);
+        }
+        let input = self.inputs.recv_timeout(within)?;
+        Ok(self.taken(input))
+    }
+
+    fn acks(&mut self) -> Option<Input> {
+        let batch = self.acks.try_recv().ok()?;
+        self.since_acks = 0;
+        Some(Input::Event(Event::AckBatch(batch)))
+    }
+
+    fn taken(&mut self, input: Input) -> Input {
+        self.since_acks = self.since_acks.saturating_add(1);
+        if matches!(input, Input::AcksWait) {
+            self.is_told.store(false, Ordering::Release);
+        }
+        input
+    }
+
+    /// Lets go of all that waits, so that nobody waits for us.
+    pub fn clear(&mut self) {
+        while self.inputs.try_recv().is_ok() {}
+        while self.acks.try_recv().is_ok() {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::types::{AckIx, Lane};
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    fn batch(n: u64) -> AckBatch {
+        AckBatch {
+            ack: AckIx(0),
+            records: Vec::new(),
+            applied: Vec::new(),
+            generation: n,
+            lane: Lane::Main,
+        }
+    }
+
+    /// `t`: a tick, `a`: ACKs, `.`: what says that there are some.
+    fn taken(lines: &mut Lines, acks_wait: bool, count: usize) -> String {
+        let next = |_| match lines.next(acks_wait, SOON) {
+            Ok(Input::Event(Event::Tick)) => 't',
+            Ok(Input::Event(Event::AckBatch(_))) => 'a',
+            Ok(Input::AcksWait) => '.',
+            _ => '-',
+        };
+        (0..count).map(next).collect()
+    }
+
+    fn ticks(inputs: &SyncSender<Input>, count: usize) {
+        for _ in 0..count {
+            inputs.send(Input::Event(Event::Tick)).unwrap();
+        }
+    }
+
+    #[test]
+    fn they_take_turns() {
+        let (inputs, acks, mut lines) = lines();
+        ticks(&inputs, 3);
+        (0..3).for_each(|n| acks.put(batch(n)).unwrap());
+        assert_eq!(taken(&mut lines, false, 8), "tatata.-");
+    }
+
+    #[test]
+    fn acks_that_wait_come_when_nothing_else_is_there_and_now_and_then() {
+        let (inputs, acks, mut lines) = lines();
+        (0..3).for_each(|n| acks.put(batch(n)).unwrap());
+        ticks(&inputs, 20);
+        let expected = format!(".{}a{}aa-", "t".repeat(15), "t".repeat(5));
+        assert_eq!(taken(&mut lines, true, 25), expected);
+    }
+
+    #[test]
+    fn whoever_sleeps_is_woken_by_acks_each_time() {
+        let (_inputs, acks, mut lines) = lines();
+        let putting = std::thread::spawn(move || {
+            for n in 0..200 {
+                if n % 20 == 0 {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                acks.put(batch(n)).unwrap();
+            }
+        });
+        let mut next = 0;
+        while next < 200 {
+            match lines.next(next % 2 == 0, Duration::from_secs(20)) {
+                Ok(Input::Event(Event::AckBatch(batch))) => {
+                    assert_eq!(batch.generation, next);
+                    next += 1;
+                }
+                Ok(Input::AcksWait) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        putting.join().unwrap();
+    }
+
+    #[test]
+    fn acks_that_came_while_the_other_line_was_full_are_found_behind_it() {
+        let (inputs, acks, mut lines) = lines();
+        ticks(&inputs, LINE_MAX);
+        acks.put(batch(0)).unwrap();
+        let all = taken(&mut lines, true, LINE_MAX + 2);
+        assert_eq!(all.matches('a').count(), 1, "{all}");
+        acks.put(batch(1)).unwrap();
+        assert_eq!(
+            taken(&mut lines, true, 2).matches('a').count(),
+            1,
+            "it is told again"
+        );
+    }
+}
