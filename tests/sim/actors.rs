@@ -5,7 +5,7 @@ use ackwarden::core::{
     AckExtra, AckRecord, AckTarget, Event, LogPosition, OnLostRange, Verdict, view::OperatorAction,
 };
 
-use crate::world::{ACK_PARTITIONS, Acked, PARTITIONS, Sent, T, World};
+use crate::world::{Acked, Sent, T, World};
 
 /// From when a copy lands for the first time until it is reported: up to two seconds until it lands for the second (see
 /// `World::publish`), and as long for the report (`World::answer`).
@@ -13,7 +13,7 @@ const REPORTED_WITHIN_MS: u64 = 4_100;
 
 impl World {
     pub fn a_sends(&mut self) {
-        let p = self.rng.below(PARTITIONS as u64) as usize;
+        let p = self.rng.below(self.source.len() as u64) as usize;
         let message = self.sent;
         self.sent += 1;
         let shared = message > 0 && self.later.chance(self.faults.more.shared_ids);
@@ -39,7 +39,7 @@ impl World {
     /// A record of somebody else with the headers of one of our copies: another payload, or an attempt that is long in
     /// the log, and was reported.
     pub fn somebody_forges(&mut self) {
-        let p = self.later.below(PARTITIONS as u64) as usize;
+        let p = self.later.below(self.source.len() as u64) as usize;
         let old = self.now_ms.saturating_sub(REPORTED_WITHIN_MS);
         let copies: Vec<(Headers, u64)> = self.source[p]
             .iter()
@@ -86,7 +86,7 @@ impl World {
             }
         } else {
             let far = self.later.below(2_000) as i64;
-            let partition = self.later.below(PARTITIONS as u64 + 1) as i32;
+            let partition = self.later.below(self.source.len() as u64 + 1) as i32;
             let log = self.source.get(partition as usize).map_or(0, Vec::len);
             // Past all that will ever be there, but for a whole block of offsets in between.
             AckTarget::Position {
@@ -103,7 +103,7 @@ impl World {
         if !self.latest.chance(self.faults.kafka.strangers) {
             return;
         }
-        let partition = self.latest.below(PARTITIONS as u64) as i32;
+        let partition = self.latest.below(self.source.len() as u64) as i32;
         let end = self.source[partition as usize].len() as u64;
         let offset = self.latest.below(end + 3) as i64;
         let position = AckTarget::Position {
@@ -142,7 +142,7 @@ impl World {
     }
 
     pub fn operator_acts(&mut self) {
-        let p = self.later.below(PARTITIONS as u64) as i32;
+        let p = self.later.below(self.source.len() as u64) as i32;
         let log = self.source[p as usize].len() as u64;
         if log == 0 {
             return;
@@ -172,7 +172,7 @@ impl World {
 
     /// B pulls a batch, and with it commits; what it does not get done when it crashes is lost to it.
     pub fn b_works(&mut self) {
-        for p in 0..PARTITIONS {
+        for p in 0..self.source.len() as i32 {
             if !self.rng.chance(300) {
                 continue;
             }
@@ -269,7 +269,7 @@ impl World {
         message: Option<u64>,
         verdict: Verdict,
     ) -> LogPosition {
-        let a = self.rng.below(ACK_PARTITIONS as u64) as i32;
+        let a = self.rng.below(self.acks.len() as u64) as i32;
         let at = LogPosition::new(a, self.acks[a as usize].len() as i64);
         let acked = Acked {
             record: AckRecord { at, target, extra },

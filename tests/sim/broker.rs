@@ -8,6 +8,7 @@ use ackwarden::core::{
     AckExtra, AckTarget, Effect, Event, LogPosition, MsgRef, Publication, Verdict,
 };
 
+use crate::growth::Of;
 use crate::instance::Instance;
 use crate::world::{EARLY_MAX, Limbo, SaidLater, Sent, T, World, tracing};
 
@@ -100,6 +101,16 @@ impl World {
         self.me.inbox.push((at, event));
     }
 
+    /// By a broker that may not have heard of all partitions.
+    fn ends_told(&mut self, of: Of) -> Vec<(i32, i64)> {
+        let mut ends = match of {
+            Of::Sources => Self::ends(&self.source),
+            Of::Acks => Self::ends(&self.acks),
+        };
+        ends.truncate(self.partitions_told(of));
+        ends
+    }
+
     pub fn ends<R>(logs: &[Vec<R>]) -> Vec<(i32, i64)> {
         let ends = logs.iter().enumerate();
         ends.map(|(i, log)| (i as i32, log.len() as i64)).collect()
@@ -133,10 +144,17 @@ impl World {
             } => {
                 self.me.rebuild_generation = generation;
                 for (a, offset) in from {
-                    self.me.rebuild_reader.insert(a, offset.max(0));
+                    let (offset, begins) = self.reads_from(a, offset);
+                    if begins {
+                        self.me.rebuild_begun.insert(a);
+                    }
+                    self.me.rebuild_reader.insert(a, offset);
                 }
             }
-            Effect::StopRebuildAcks { .. } => self.me.rebuild_reader.clear(),
+            Effect::StopRebuildAcks { .. } => {
+                self.me.rebuild_reader.clear();
+                self.me.rebuild_begun.clear();
+            }
             Effect::PurgeQueue => self.purge_queue(),
             Effect::ReadAcks {
                 from, generation, ..
@@ -146,13 +164,16 @@ impl World {
                 let again = self.early_max < EARLY_MAX && from.iter().any(back);
                 self.seen.overflows += u64::from(again);
                 for (a, offset) in from {
-                    let offset = if offset == LOG_START { 0 } else { offset };
+                    let (offset, begins) = self.reads_from(a, offset);
+                    if begins {
+                        self.me.acks_begun.insert(a);
+                    }
                     self.me.ack_reader.insert(a, offset);
                     self.me.acks_applied.insert(a, offset);
                 }
             }
             Effect::AskAckEnds { ack, round } => {
-                let mut answer = Ok(Self::ends(&self.acks));
+                let mut answer = Ok(self.ends_told(Of::Acks));
                 if let Ok(ends) = &mut answer {
                     self.forgets_some(ends, &self.acks_read());
                 }
@@ -165,12 +186,12 @@ impl World {
                 let asked = Fence::ask(
                     self,
                     |world| {
-                        let ends = Self::ends(&world.acks);
+                        let ends = world.ends_told(Of::Acks);
                         world.something_comes_between();
                         Ok::<_, AskError>(ends)
                     },
                     |world| {
-                        let ends = Self::ends(&world.source);
+                        let ends = world.ends_told(Of::Sources);
                         world.something_comes_between();
                         Ok(ends)
                     },
@@ -242,6 +263,14 @@ impl World {
                     });
                 }
             }
+        }
+    }
+
+    /// From which offset, and whether that is the beginning, wherever it is.
+    fn reads_from(&self, ack_partition: i32, offset: i64) -> (i64, bool) {
+        match offset {
+            LOG_START => (self.ack_logs[ack_partition as usize].start as i64, true),
+            offset => (offset, false),
         }
     }
 

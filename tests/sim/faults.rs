@@ -22,6 +22,7 @@ pub struct Faults {
     pub host: HostFaults,
     pub client: ClientFaults,
     pub answers: AnswerFaults,
+    pub growth: GrowthFaults,
 }
 
 /// What was added later: drawn from a stream of its own, so that the seeds of before still make the worlds of before.
@@ -122,6 +123,31 @@ impl AnswerFaults {
     }
 }
 
+/// Partitions that topics get. From a ninth stream.
+#[derive(Debug, Clone, Default)]
+pub struct GrowthFaults {
+    pub sources: u64,
+    pub acks: u64,
+    /// Minutes may pass until all have heard of one.
+    pub slow: bool,
+}
+
+impl GrowthFaults {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let slow = rng.chance(100);
+        let mut rate = |max: u64| rng.rate(250, if slow { max / 4 } else { max });
+        Self {
+            sources: rate(60),
+            acks: rate(60),
+            slow,
+        }
+    }
+
+    pub fn any(&self) -> bool {
+        self.sources + self.acks > 0
+    }
+}
+
 /// What the machine does to a coordinator, and its operators.
 #[derive(Debug, Clone, Default)]
 pub struct HostFaults {
@@ -212,6 +238,7 @@ impl Faults {
             host: HostFaults::default(),
             client: ClientFaults::default(),
             answers: AnswerFaults::default(),
+            growth: GrowthFaults::default(),
         }
     }
 

@@ -78,6 +78,18 @@ impl Group {
         self.stores
     }
 
+    /// A partition that was added, from then on, to whomever.
+    pub fn is_to_give(&mut self, partition: i32, at_ms: u64) {
+        self.free.insert(partition, (at_ms, None));
+    }
+
+    /// It keeps nothing for longer.
+    pub fn gives_by(&mut self, ms: u64) {
+        for (at, _) in self.free.values_mut() {
+            *at = ms.min(*at);
+        }
+    }
+
     pub fn stop_faults(&mut self) {
         self.moves = 0;
         self.freezes = 0;
@@ -114,7 +126,7 @@ impl World {
         let now = self.now_ms;
         self.each_instance(World::is_heard);
         if self.group.rng.chance(self.group.moves) {
-            let p = self.group.rng.below(PARTITIONS as u64) as i32;
+            let p = self.group.rng.below(self.source.len() as u64) as i32;
             self.moves(p);
         }
         let due: Vec<(i32, Option<usize>)> = self

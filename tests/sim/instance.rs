@@ -18,9 +18,12 @@ pub struct Instance {
     pub source_reader: BTreeMap<i32, i64>,
     pub ack_reader: BTreeMap<i32, i64>,
     pub ack_generation: u64,
+    /// Read from their beginning, and nothing was told of it yet: that there is nothing is told, too.
+    pub acks_begun: BTreeSet<i32>,
     /// The short-lived reader of what is rebuilt beside others.
     pub rebuild_reader: BTreeMap<i32, i64>,
     pub rebuild_generation: u64,
+    pub rebuild_begun: BTreeSet<i32>,
     pub paused: BTreeSet<i32>,
     pub store: HashMap<i32, PartitionImage>,
     /// As it was at the checkpoint before.
@@ -56,6 +59,12 @@ pub struct Instance {
     pub heard_ms: u64,
     /// Taken from it while it stood still: it hears of it once it goes on.
     pub lost: Vec<i32>,
+    /// When it looks next which partitions there are.
+    pub looks_at: u64,
+    /// ACK partitions that anything told it of.
+    pub acks_heard_of: BTreeSet<i32>,
+    /// Those that it had not heard of when its barrier was answered without them, and when that was last.
+    pub missed: BTreeMap<i32, u64>,
 }
 
 impl Instance {
@@ -70,8 +79,10 @@ impl Instance {
             source_reader: BTreeMap::new(),
             ack_reader: BTreeMap::new(),
             ack_generation: 0,
+            acks_begun: BTreeSet::new(),
             rebuild_reader: BTreeMap::new(),
             rebuild_generation: 0,
+            rebuild_begun: BTreeSet::new(),
             paused: BTreeSet::new(),
             store: HashMap::new(),
             store_before: HashMap::new(),
@@ -94,6 +105,9 @@ impl Instance {
             joined: false,
             heard_ms: 0,
             lost: Vec::new(),
+            looks_at: 0,
+            acks_heard_of: BTreeSet::new(),
+            missed: BTreeMap::new(),
         }
     }
 
@@ -115,10 +129,15 @@ impl Instance {
         self.source_reader.clear();
         self.ack_reader.clear();
         self.rebuild_reader.clear();
+        self.acks_begun.clear();
+        self.rebuild_begun.clear();
         self.ack_batches.clear();
         self.acks_applied.clear();
         self.paused.clear();
         self.lost.clear();
+        self.looks_at = 0;
+        self.acks_heard_of.clear();
+        self.missed.clear();
         self.frozen_until = 0;
         self.dying = false;
     }

@@ -22,11 +22,11 @@ impl World {
         self.records_of(message).any(|(_, s)| self.is_twin(s))
     }
 
-    /// B's ACKs of a message, however they name it.
-    fn acked_at(&self, message: u64) -> impl Iterator<Item = u64> {
+    /// B's ACKs of a message, however they name it: on which partition, and when.
+    fn acked_at(&self, message: u64) -> impl Iterator<Item = (i32, u64)> {
         self.said_of(message)
             .filter(|(_, a)| is_ack(a.verdict) && !a.estranged)
-            .map(|(_, a)| a.at_ms)
+            .map(|(at, a)| (at.partition, a.at_ms))
     }
 
     /// What lies below where ACKs are applied.
@@ -66,9 +66,10 @@ impl World {
                 if let Some(sent) = sent
                     && sent.copy.is_none()
                     && !self.losses.is_hurt(sent.message)
-                    && self.said_of(sent.message).any(|(_, a)| {
+                    && self.said_of(sent.message).any(|(at, a)| {
                         let by_id = matches!(a.record.target, AckTarget::Id { .. });
-                        is_ack(a.verdict) && !by_id && !a.estranged && a.at_ms < began
+                        let heard = self.growth.is_heard_of(at.partition, began);
+                        is_ack(a.verdict) && !by_id && !a.estranged && a.at_ms < began && heard
                     })
                     && !self.has_twins(sent.message)
                     // Which of two an ACK by their id settled, depends on what had been read; so its copy may be another's.
@@ -292,8 +293,12 @@ impl World {
             earliest_deadline = earliest_deadline.min(self.me.started_ms);
         }
         let now = self.now_ms;
-        let acked = self.acked_at(message).find(|at| *at <= earliest_deadline);
-        if let Some(acked) = acked {
+        // An ACK on a partition that neither it nor who answered for its barrier had heard of: nobody could know.
+        let is_missed = |n: &i32| self.me.missed.get(n) >= Some(&earliest_deadline);
+        let acked = self
+            .acked_at(message)
+            .find(|(n, at)| *at <= earliest_deadline && !is_missed(n));
+        if let Some((_, acked)) = acked {
             self.breach(
                 6,
                 format!("{what} published at {now}, acked at {acked}, its delivery was at {delivered_ms}"),
@@ -446,7 +451,7 @@ impl World {
             return;
         }
         // What lay below the mark before was judged then, and has no copy that did not lie below it, or between.
-        let before = self.committed[&partition].0.min(low);
+        let before = self.low_of(partition).min(low);
         let unsettled = log[before as usize..low as usize]
             .iter()
             .flatten()
@@ -564,8 +569,9 @@ impl World {
         if self.lost_ranges > 0 && !self.faults_drawn.kafka.may_lose() && self.group.is_one() {
             self.breach(13, "a lost range was reported, and nothing was lost".into());
         }
-        for (partition, (low, _)) in self.committed.clone() {
+        for partition in 0..self.source.len() as i32 {
             let end = self.source[partition as usize].len() as i64;
+            let low = self.low_of(partition);
             if low != end {
                 self.breach(13, format!("{partition} is committed to {low} of {end}"));
             }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::world::{ACK_PARTITIONS, PARTITIONS, World};
+use crate::world::World;
 
 /// Records of one transaction at most.
 const TRANSACTION_MAX: usize = 3;
@@ -115,7 +115,7 @@ impl World {
         let now = self.now_ms;
         // With the faults, the patience of Kafka's coordinator with whoever left one open.
         let all = self.faults.kafka.transactions == 0;
-        for p in 0..PARTITIONS as usize {
+        for p in 0..self.source.len() {
             let Some(t) = self.source_logs[p]
                 .open
                 .take_if(|t| all || t.until_ms <= now)
@@ -129,7 +129,7 @@ impl World {
             }
             self.source[p].push(None);
         }
-        for a in 0..ACK_PARTITIONS as usize {
+        for a in 0..self.acks.len() {
             let Some(t) = self.ack_logs[a].open.take_if(|t| all || t.until_ms <= now) else {
                 continue;
             };
@@ -157,23 +157,26 @@ impl World {
 
     /// What nobody needs any more goes: below L of the partition; below each E.
     fn retention_passes(&mut self) {
-        let p = self.latest.below(PARTITIONS as u64) as usize;
-        let low = self.committed[&(p as i32)].0 as usize;
+        let p = self.latest.below(self.source.len() as u64) as usize;
+        let low = self.low_of(p as i32) as usize;
         let start = &mut self.source_logs[p].start;
         *start = (*start).max(low - self.latest.below(3).min(low as u64) as usize);
-        let a = self.latest.below(ACK_PARTITIONS as u64) as usize;
+        let a = self.latest.below(self.acks.len() as u64) as usize;
         let e_of = |acks: &[(i32, i64)]| {
             let e = acks.iter().find(|(n, _)| *n == a as i32);
             e.map_or(0, |(_, e)| *e as usize)
         };
         let e = self.committed.values().map(|(_, acks)| e_of(acks)).min();
+        // Of a partition that is not committed yet, all ACKs are needed.
+        let all_are_committed = self.committed.len() == self.source.len();
+        let e = e.filter(|_| all_are_committed).unwrap_or(0);
         let start = &mut self.ack_logs[a].start;
-        *start = (*start).max(e.unwrap_or(0));
+        *start = (*start).max(e);
         self.seen.retention += 1;
     }
 
     fn records_are_deleted(&mut self) {
-        let p = self.latest.below(PARTITIONS as u64) as usize;
+        let p = self.latest.below(self.source.len() as u64) as usize;
         let from = self.source_logs[p].start;
         let stable = self.source_logs[p].stable(self.source[p].len());
         let to = from + self.latest.below((stable.max(from) - from) as u64 + 1) as usize;
@@ -199,7 +202,7 @@ impl World {
     }
 
     fn acks_are_deleted(&mut self) {
-        let a = self.latest.below(ACK_PARTITIONS as u64) as usize;
+        let a = self.latest.below(self.acks.len() as u64) as usize;
         let from = self.ack_logs[a].start;
         let stable = self.ack_logs[a].stable(self.acks[a].len());
         let to = from + self.latest.below((stable.max(from) - from) as u64 + 1) as usize;
@@ -210,7 +213,7 @@ impl World {
     }
 
     fn one_is_compacted(&mut self) {
-        let p = self.latest.below(PARTITIONS as u64) as usize;
+        let p = self.latest.below(self.source.len() as u64) as usize;
         let from = self.source_logs[p].start;
         let stable = self.source_logs[p].stable(self.source[p].len());
         if stable <= from {

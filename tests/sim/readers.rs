@@ -74,9 +74,9 @@ impl World {
                         batch.records.push(acked.record.clone());
                     }
                 }
-                if to > *position {
-                    *position = to;
-                    batch.applied.push((*a, to));
+                if to > *position || self.me.acks_begun.remove(a) {
+                    *position = to.max(*position);
+                    batch.applied.push((*a, *position));
                 }
             }
             if !batch.applied.is_empty() {
@@ -126,9 +126,9 @@ impl World {
             batch
                 .records
                 .extend(new.iter().flatten().map(|a| a.record.clone()));
-            if to > *position {
-                *position = to;
-                batch.applied.push((*a, to));
+            if to > *position || self.me.rebuild_begun.remove(a) {
+                *position = to.max(*position);
+                batch.applied.push((*a, *position));
             }
         }
         if !batch.applied.is_empty() {

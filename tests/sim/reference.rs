@@ -117,7 +117,7 @@ impl World {
         };
         let assignments = mine
             .iter()
-            .map(|p| self.assignment(*p, self.committed[p].clone(), store(p)));
+            .map(|p| self.assignment(*p, self.committed.get(p).cloned(), store(p)));
         let mut events = vec![Event::Assigned(assignments.collect())];
         for _ in 0..ROUNDS_MAX {
             events.push(Event::Tick);

@@ -37,6 +37,8 @@ pub fn run_and_tell(from: u64, runs: u64) {
     assert!(total.crashes > runs / 4 && total.republished > runs && total.dead > runs / 4);
     assert!(total.ambiguous > runs / 10 && total.rebalances > runs / 4);
     assert!(total.together > runs);
+    assert!(total.sources_grown > runs / 20 && total.acks_grown > runs / 20);
+    assert!(total.appeared > runs / 20);
 }
 
 fn run_all(from: u64, runs: u64) -> Seen {

@@ -11,6 +11,7 @@ mod coverage;
 mod damage;
 mod faults;
 mod group;
+mod growth;
 mod instance;
 mod judge;
 mod logs;

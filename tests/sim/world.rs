@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use ackwarden::core::effect::Headers;
 use ackwarden::core::image::{PartitionChange, PartitionImage};
+use ackwarden::core::types::LOG_START;
 use ackwarden::core::view::Lookup;
 use ackwarden::core::{
     AckIx, AckRecord, AckTarget, Assignment, Coordinator, CoreLimits, Event, LogPosition, MsgRef,
@@ -13,13 +14,15 @@ use ackwarden::core::{
 };
 
 use crate::coverage::Coverage;
-use crate::faults::{AnswerFaults, Faults};
+use crate::faults::{AnswerFaults, Faults, GrowthFaults};
 use crate::group::{Group, LEASE_MS, PUBLISH_MS};
+use crate::growth::{Growth, Of};
 use crate::instance::Instance;
 use crate::logs::{LogState, Losses};
 use crate::rng::Rng;
 use crate::truth::Truth;
 
+/// That there are in the beginning.
 pub const PARTITIONS: i32 = 2;
 pub const ACK_PARTITIONS: i32 = 2;
 pub const T: TopicIx = TopicIx(0);
@@ -94,6 +97,11 @@ pub struct Seen {
     /// Answers of brokers that know less than there is.
     pub partial: u64,
     pub died_between: u64,
+    /// Partitions that were added.
+    pub sources_grown: u64,
+    pub acks_grown: u64,
+    /// Times that one without a commit became somebody's.
+    pub appeared: u64,
     pub transactions: u64,
     pub retention: u64,
     pub deletions: u64,
@@ -129,6 +137,9 @@ impl std::ops::AddAssign for Seen {
         self.partial += other.partial;
         self.between += other.between;
         self.died_between += other.died_between;
+        self.sources_grown += other.sources_grown;
+        self.acks_grown += other.acks_grown;
+        self.appeared += other.appeared;
         self.transactions += other.transactions;
         self.retention += other.retention;
         self.deletions += other.deletions;
@@ -177,6 +188,7 @@ pub struct World {
     pub seventh: Rng,
     /// For what comes between two questions.
     pub eighth: Rng,
+    pub growth: Growth,
     /// What early ACKs may cost.
     pub early_max: usize,
     pub faults: Faults,
@@ -238,6 +250,24 @@ pub struct World {
 impl World {
     /// With all faults that there are.
     pub fn new(seed: u64) -> Self {
+        let mut world = Self::seventh(seed);
+        let mut ninth = Rng::new(seed ^ 0x9b05_688c_2b3e_6c1f);
+        if ninth.chance(700) {
+            return world;
+        }
+        let growth = GrowthFaults::draw(&mut ninth);
+        if growth.slow {
+            world.faulty_ms = 150_000;
+            world.to_send = world.to_send.min(40);
+        }
+        world.faults.growth = growth.clone();
+        world.faults_drawn.growth = growth;
+        world.growth = Growth::new(ninth);
+        world
+    }
+
+    /// With the faults that there were seventh.
+    pub fn seventh(seed: u64) -> Self {
         let mut world = Self::sixth(seed);
         let mut eighth = Rng::new(seed ^ 0x5be0_cd19_137e_2179);
         let rate = eighth.rate(500, 200);
@@ -374,6 +404,7 @@ impl World {
             sixth: Rng::new(seed),
             seventh: Rng::new(seed),
             eighth: Rng::new(seed),
+            growth: Growth::new(Rng::new(seed)),
             early_max: EARLY_MAX,
             faults_drawn: faults.clone(),
             faults,
@@ -425,6 +456,7 @@ impl World {
         }
         self.faults.stop();
         self.calm = true;
+        self.growth_is_heard_of();
         self.group.stop_faults();
         self.operators_tidy_up();
         let drained_by = self.now_ms + 120_000;
@@ -445,24 +477,26 @@ impl World {
     fn step(&mut self) {
         let stride = match (self.calm, self.faults_drawn.host.short) {
             (true, true) => 120,
+            (false, _) if self.faults_drawn.growth.slow => 400,
             _ if self.group.sleepy => 80,
             _ => 40,
         };
         self.now_ms += 1 + self.rng.below(stride);
         let often = match self.faults_drawn.more.sparse {
             true => 20,
-            false if self.group.sleepy => 60,
+            false if self.group.sleepy || self.faults_drawn.growth.slow => 60,
             false => 500,
         };
         if self.sent < self.to_send && self.rng.chance(often) {
             self.a_sends();
         }
         if self.rng.chance(self.faults.markers) {
-            let p = self.rng.below(PARTITIONS as u64) as usize;
+            let p = self.rng.below(self.source.len() as u64) as usize;
             self.source[p].push(None);
-            let a = self.rng.below(ACK_PARTITIONS as u64) as usize;
+            let a = self.rng.below(self.acks.len() as u64) as usize;
             self.acks[a].push(None);
         }
+        self.topics_grow();
         self.logs_change();
         self.limbo_lands();
         if self.later.chance(self.faults.more.forged) {
@@ -504,7 +538,9 @@ impl World {
         }
         if self.group.is_one() {
             self.rebalance();
+            self.new_partitions_are_given(false);
         }
+        self.looks_at_partitions();
         self.readers_read();
         self.deliver_inbox();
         if self.me.core.is_ready() && self.me.away.is_empty() && !self.me.was_ready {
@@ -543,9 +579,13 @@ impl World {
         self.store_is_damaged();
         self.me.was_ready = false;
         self.me.away.clear();
+        self.new_partitions_are_given(true);
         let number = self.me.number;
-        let mine = |p: &i32| self.group.is_one() || self.group.owner.get(p) == Some(&number);
-        let mine: Vec<i32> = (0..PARTITIONS).filter(mine).collect();
+        let mine = |p: &i32| match self.group.is_one() {
+            true => !self.growth.is_to_come(*p),
+            false => self.group.owner.get(p) == Some(&number),
+        };
+        let mine: Vec<i32> = (0..self.source.len() as i32).filter(mine).collect();
         self.judge_replay(&mine);
         for event in self.changes_in_force() {
             self.handle(event);
@@ -556,7 +596,8 @@ impl World {
     pub fn assign(&mut self, partitions: &[i32]) {
         let mut assignments = Vec::new();
         for p in partitions.iter().copied() {
-            let (low, acks) = self.committed[&p].clone();
+            let committed = self.committed.get(&p).cloned();
+            self.seen.appeared += u64::from(committed.is_none());
             self.me.assigned_ms.insert(p, self.now_ms);
             let by = self.group.committed_by.get(&p);
             let another = by.is_some_and(|by| *by != self.me.store_number);
@@ -567,21 +608,27 @@ impl World {
             };
             self.me.former_until.insert(p, former_until);
             let image = self.me.store.get(&p).cloned();
-            assignments.push(Assignment {
+            let mut assignment = Assignment {
                 former_owner_until_ms: self.me.clock_ms(former_until),
-                ..self.assignment(p, (low, acks), image)
-            });
+                ..self.assignment(p, committed, image)
+            };
+            let told = self.partitions_told(Of::Acks);
+            assignment.ack_log_starts.truncate(told);
+            assignments.push(assignment);
         }
         self.handle(Event::Assigned(assignments));
     }
 
-    /// As Kafka has it now.
+    /// As Kafka has it now. What has no commit appeared later than the birth: it is followed from its first record, and what
+    /// a store has of it does not count.
     pub fn assignment(
         &self,
         partition: i32,
-        (low, acks): (i64, Vec<(i32, i64)>),
+        committed: Option<(i64, Vec<(i32, i64)>)>,
         image: Option<PartitionImage>,
     ) -> Assignment {
+        let appeared = committed.is_none();
+        let (low, acks) = committed.map_or((LOG_START, None), |(low, acks)| (low, Some(acks)));
         let ack_starts = self.ack_logs.iter().enumerate();
         Assignment {
             topic: T,
@@ -589,14 +636,14 @@ impl World {
             low,
             born: 0,
             log_start: self.source_logs[partition as usize].start as i64,
-            acks: Some(acks),
+            acks,
             ack_log_starts: ack_starts
                 .map(|(a, log)| (a as i32, log.start as i64))
                 .collect(),
-            appeared: false,
+            appeared,
             former_owner_until_ms: 0,
             recreated: None,
-            image: image.map(Box::new),
+            image: image.filter(|_| !appeared).map(Box::new),
         }
     }
 
@@ -615,9 +662,9 @@ impl World {
             self.assign(&back);
         }
         if self.later.chance(self.faults.more.rebalances) {
-            let p = self.later.below(PARTITIONS as u64) as i32;
+            let p = self.later.below(self.source.len() as u64) as i32;
             let until = now + self.later.below(2_000);
-            if self.me.away.insert(p, until).is_none() {
+            if !self.growth.is_to_come(p) && self.me.away.insert(p, until).is_none() {
                 self.seen.rebalances += 1;
                 self.handle(Event::Revoked {
                     topic: T,
@@ -661,6 +708,9 @@ impl World {
             return;
         }
         self.limits_are_told(&events);
+        if self.faults_drawn.growth.any() {
+            events.iter().for_each(|e| self.hears_of_ack_partitions(e));
+        }
         let mut effects = Vec::new();
         let now = self.now();
         self.me.core.handle_events(events, now, &mut effects);
@@ -718,10 +768,13 @@ impl World {
         self.instances().all(drained)
             && self.limbo.is_empty()
             && self.said_later.is_empty()
-            && self
-                .committed
-                .iter()
-                .all(|(p, (low, _))| *low == self.source[*p as usize].len() as i64)
+            && (0..self.source.len() as i32)
+                .all(|p| self.low_of(p) == self.source[p as usize].len() as i64)
+    }
+
+    /// The low-water mark, as it is committed.
+    pub fn low_of(&self, partition: i32) -> i64 {
+        self.committed.get(&partition).map_or(0, |(low, _)| *low)
     }
 
     pub fn breach(&mut self, invariant: u32, what: String) {
