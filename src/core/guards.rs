@@ -48,6 +48,8 @@ guards! {
     FenceKnowsAll,
     /// Nor a fence for what was not ours when it was asked for: nobody could tell (3).
     FenceHoldsForItsOwn,
+    /// What is said of a partition that appeared is read from where it was surely not there yet (3, 6).
+    AppearedBehindFence,
     /// Batches of an order that was replaced do not count (6).
     ReaderOrder,
     /// An ACK that came while the payload was fetched stops the publication (7).

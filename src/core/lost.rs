@@ -356,13 +356,23 @@ impl Topic {
         replay_acks
     }
 
-    /// The ACK ends of a fence that did not know the partition. Not of the last minute: who answered then may have heard
-    /// of the partition later than those who write to it.
-    fn fence_without(&self, number: i32, now: Now) -> Option<Vec<(i32, i64)>> {
-        let before = now.mono_ms.saturating_sub(HEARD_OF_WITHIN_MS);
-        let unknown = |f: &&KeptFence| f.fence.source_ends.iter().all(|(n, _)| *n != number);
-        let known_to_none = |f: &&KeptFence| f.asked_ms <= before && unknown(f);
-        let fence = self.fences.iter().rev().find(known_to_none)?;
+    /// The ACK ends of a fence at which the partition was not there. That it was not named proves nothing: who answers may
+    /// hear of it later than those who write to it. That another one, a minute later, did not name it either is proof; that it
+    /// became ours only now is none, since it may have been there for long.
+    fn fence_without(&self, number: i32) -> Option<Vec<(i32, i64)>> {
+        let named = self.fences.iter().position(|f| {
+            let mut named = f.fence.source_ends.iter();
+            named.any(|(n, _)| *n == number)
+        });
+        let without = self.fences.iter().take(named.unwrap_or(self.fences.len()));
+        let mut without = without.rev();
+        let newest = without.next()?;
+        let not_there = |f: &&KeptFence| f.asked_ms + HEARD_OF_WITHIN_MS <= newest.asked_ms;
+        let fence = if Guard::AppearedBehindFence.holds() {
+            without.find(not_there)?
+        } else {
+            newest
+        };
         Some(fence.fence.ack_ends.clone())
     }
 
@@ -371,8 +381,8 @@ impl Topic {
         let (number, log_start) = (assignment.partition, assignment.log_start);
         let recreated = assignment.recreated;
         let acks = match assignment.acks.clone() {
-            // What is said of it was said after the newest fence at which it was not there.
-            None if assignment.appeared => self.fence_without(number, now).unwrap_or_default(),
+            // What is said of it was said after a fence at which it was not there.
+            None if assignment.appeared => self.fence_without(number).unwrap_or_default(),
             acks => acks.unwrap_or_default(),
         };
         let low = match assignment.low {

@@ -5,6 +5,7 @@
 mod decisions;
 mod driver;
 mod edges;
+mod growth;
 mod interleavings;
 mod kept;
 mod pages;

@@ -83,8 +83,9 @@ impl Logs {
         at
     }
 
-    fn ack_ends(&self) -> Vec<(i32, i64)> {
-        let ends = self.acks.iter().enumerate();
+    /// Of the first `known`.
+    fn ack_ends(&self, known: usize) -> Vec<(i32, i64)> {
+        let ends = self.acks.iter().enumerate().take(known);
         ends.map(|(n, log)| (n as i32, log.len() as i64)).collect()
     }
 }
@@ -106,6 +107,9 @@ pub struct Member {
     pub reads_source: bool,
     /// Who answers its questions knows the source topic.
     pub broker_knows: bool,
+    /// So many partitions of the ACK topic, where the fence is asked for, and where the barrier is.
+    pub fence_knows: usize,
+    pub barrier_knows: usize,
     pub published: VecDeque<Publish>,
     pub dead_letters: Vec<i64>,
     /// The most that was ever outstanding.
@@ -134,6 +138,8 @@ impl Member {
             policy,
             limits,
             broker_knows: true,
+            fence_knows: usize::MAX,
+            barrier_knows: usize::MAX,
             now_ms: 1,
             committed: None,
             store: Kept::default(),
@@ -219,6 +225,12 @@ impl Member {
             image,
         };
         self.handle(logs, Event::Assigned(vec![assignment]));
+    }
+
+    /// By a broker that was asked which partitions the ACK topic has.
+    pub fn acks_have_partitions(&mut self, logs: &Logs, known: i32) {
+        let partitions = (0..known).collect();
+        self.handle(logs, Event::AckPartitions { ack: A, partitions });
     }
 
     pub fn revoke(&mut self, logs: &Logs) {
@@ -331,12 +343,12 @@ impl Member {
                     }
                 }
                 Effect::AskAckEnds { ack, round } => {
-                    let answer = Ok(logs.ack_ends());
+                    let answer = Ok(logs.ack_ends(self.barrier_knows));
                     self.handle(logs, Event::AckEnds { ack, round, answer });
                 }
                 Effect::AskFence { topic, round } => {
                     let answer = Ok(Fence {
-                        ack_ends: logs.ack_ends(),
+                        ack_ends: logs.ack_ends(self.fence_knows),
                         source_ends: if self.broker_knows {
                             vec![(0, logs.source.len() as i64)]
                         } else {
