@@ -380,11 +380,15 @@ impl Topic {
     pub(super) fn take_over(&mut self, assignment: Assignment, now: Now) -> Partition {
         let (number, log_start) = (assignment.partition, assignment.log_start);
         let recreated = assignment.recreated;
-        let acks = match assignment.acks.clone() {
+        let mut acks = match assignment.acks.clone() {
             // What is said of it was said after a fence at which it was not there.
             None if assignment.appeared => self.fence_without(number).unwrap_or_default(),
             acks => acks.unwrap_or_default(),
         };
+        if assignment.acks.is_none() {
+            // What was gone by then cannot be missed later: to commit an E before it would look like a loss.
+            raise(&mut acks, &assignment.ack_log_starts);
+        }
         let low = match assignment.low {
             LOG_START => log_start,
             // L is of another log.

@@ -26,6 +26,25 @@ fn acked_on_a_new_partition(logs: &mut Logs, offset: i64) {
     logs.append_ack(1, "", at(offset), None);
 }
 
+#[test]
+fn acks_that_were_gone_before_a_partition_appeared_are_no_loss_when_it_comes_back() {
+    let (mut logs, mut it) = start();
+    it.revoke(&logs);
+    for _ in 0..3 {
+        let m = logs.send();
+        logs.ack(m);
+    }
+    logs.ack_start = 3;
+    let open = logs.send();
+    it.assign(&logs, LOG_START, None, true, None);
+    it.pass(&logs, 500);
+    let (low, acks) = it.committed.clone().expect("committed");
+    it.crash_to(&logs, low, Some(acks));
+    it.pass(&logs, 500);
+    assert_eq!(it.frozen(), []);
+    assert!(it.state(open).is_some());
+}
+
 /// Partition 0 is tracked; of 1, brokers hear one after another, and it becomes ours a minute and more after it appeared.
 /// What is read of the ACKs again for it begins where it was surely not there yet.
 #[test]
