@@ -390,7 +390,8 @@ impl Topic {
             raise(&mut acks, &assignment.ack_log_starts);
         }
         let low = match assignment.low {
-            LOG_START => log_start,
+            // It appeared: what is gone of it was there.
+            LOG_START => 0,
             // L is of another log.
             _ if recreated == Some(Recreated::Source) => log_start,
             low => low,

@@ -45,6 +45,18 @@ fn acks_that_were_gone_before_a_partition_appeared_are_no_loss_when_it_comes_bac
     assert!(it.state(open).is_some());
 }
 
+#[test]
+fn of_a_partition_that_appeared_and_has_lost_its_beginning_that_is_told() {
+    let (mut logs, mut it) = start();
+    it.revoke(&logs);
+    logs.send();
+    logs.send();
+    logs.source_start = 1;
+    it.assign(&logs, LOG_START, None, true, None);
+    it.pass(&logs, 500);
+    assert_eq!(it.frozen(), [FrozenWhy::SourceLost]);
+}
+
 /// Partition 0 is tracked; of 1, brokers hear one after another, and it becomes ours a minute and more after it appeared.
 /// What is read of the ACKs again for it begins where it was surely not there yet.
 #[test]
