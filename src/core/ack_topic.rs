@@ -250,9 +250,6 @@ impl AckTopic {
     /// ACK on them counts at once, not only when somebody waits for the barrier.
     pub fn found(&mut self, partitions: &[i32], now: Now) -> Vec<(i32, i64)> {
         self.missing = partitions.is_empty().then(|| self.missing.unwrap_or(now));
-        if !self.reading {
-            return Vec::new();
-        }
         let new: Vec<(i32, i64)> = partitions
             .iter()
             .filter(|partition| self.applied(**partition).is_none())
@@ -260,6 +257,15 @@ impl AckTopic {
             .collect();
         for (partition, _) in &new {
             self.set_applied(*partition, -1);
+        }
+        if !new.is_empty() && Guard::NewAcksShutBarrier.holds() {
+            // Who was asked before may not have heard of it.
+            self.barrier = Barrier::Idle;
+            self.caught_up_as_of = None;
+        }
+        // The first order will be to read all that are known.
+        if !self.reading {
+            return Vec::new();
         }
         new
     }
@@ -373,8 +379,9 @@ mod tests {
     #[test]
     fn a_partition_that_appears_is_read_from_its_start_once_and_none_before_anything_is_read() {
         let mut topic = AckTopic::new(AckIx(0));
-        assert_eq!(topic.found(&[0], at(0)), []);
-        topic.restart_at(&[(0, 4)]);
+        assert_eq!(topic.found(&[2], at(0)), []);
+        let order = topic.restart_at(&[(0, 4)]);
+        assert_eq!(order.from, [(0, 4), (2, LOG_START)]);
         assert_eq!(topic.found(&[0, 1], at(1)), [(1, LOG_START)]);
         assert_eq!(topic.found(&[0, 1], at(2)), []);
         assert_eq!(topic.applied(0), Some(4));

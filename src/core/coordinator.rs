@@ -240,6 +240,9 @@ impl Coordinator {
                     let wants = state.topic.answered(*round, answer.clone(), now);
                     read_new_acks(&state.topic, wants.read, effects);
                 }
+                if let Ok(ends) = answer {
+                    self.acks_are_named(*ack, ends, now, effects);
+                }
             }
             Event::Fence {
                 topic,
@@ -258,6 +261,9 @@ impl Coordinator {
                     if let Some(cut) = topic.on_fence(no_acks, *round, answer, &mut cx) {
                         self.acks_cut(ack, cut, now, effects);
                     }
+                    if let Ok(fence) = answer {
+                        self.acks_are_named(ack, &fence.ack_ends, now, effects);
+                    }
                 }
             }
             Event::PolicyChanged {
@@ -271,6 +277,27 @@ impl Coordinator {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Whatever names partitions of an ACK topic: who is asked for the barrier next may not have heard of them.
+    pub(super) fn acks_are_named(
+        &mut self,
+        ack: AckIx,
+        named: &[(i32, i64)],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        if named.is_empty() || !Guard::AcksNamedByAnything.holds() {
+            return;
+        }
+        if let Some(state) = self.acks.get_mut(usize::from(ack.0)) {
+            let partitions: Vec<i32> = named.iter().map(|(n, _)| *n).collect();
+            let from = state.topic.found(&partitions, now);
+            // Else all that are known are ordered anew when it is their turn.
+            if state.stage != AckStage::Waiting {
+                read_new_acks(&state.topic, from, effects);
+            }
         }
     }
 

@@ -44,6 +44,10 @@ guards! {
     FenceOrder,
     /// A broker that does not know all partitions, or not as far as they were read, has not answered (6).
     BarrierKnowsAll,
+    /// A partition of the ACK topic is one, whatever named it (6).
+    AcksNamedByAnything,
+    /// And what the barrier opened for before says nothing of it (6).
+    NewAcksShutBarrier,
     /// Nor does a fence of its hold (3, 14).
     FenceKnowsAll,
     /// Nor a fence for what was not ours when it was asked for: nobody could tell (3).

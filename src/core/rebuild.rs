@@ -44,14 +44,15 @@ impl Coordinator {
         if self.lane == Lane::Rebuild {
             return assignments;
         }
-        let ack_of = |topic: TopicIx| {
-            self.topics
-                .get(usize::from(topic.0))
-                .map(|t| t.settings.ack)
-        };
-        let (beside, rest): (Vec<_>, Vec<_>) = assignments
-            .into_iter()
-            .partition(|a| ack_of(a.topic).is_some_and(|ack| self.rebuilds_beside(ack)));
+        let (beside, rest): (Vec<_>, Vec<_>) = assignments.into_iter().partition(|a| {
+            let ack = self.ack_of(a.topic);
+            ack.is_some_and(|ack| self.rebuilds_beside(ack))
+        });
+        for assignment in &beside {
+            if let Some(ack) = self.ack_of(assignment.topic) {
+                self.acks_are_named(ack, &assignment.ack_log_starts, now, effects);
+            }
+        }
         if !beside.is_empty() {
             let mut rebuild = self
                 .rebuild
@@ -63,6 +64,11 @@ impl Coordinator {
             self.rebuild = Some(rebuild);
         }
         rest
+    }
+
+    fn ack_of(&self, topic: TopicIx) -> Option<AckIx> {
+        let topic = self.topics.get(usize::from(topic.0))?;
+        Some(topic.settings.ack)
     }
 
     /// One that knows what concerns all partitions, and no partition.

@@ -6,7 +6,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::Assignment;
 use super::guards::Guard;
-use super::low_water::{offset_in, raise};
+use super::low_water::{named, offset_in, raise};
 use super::overflow::ReadAgain;
 use super::partition::Stage;
 use super::topic::Topic;
@@ -121,19 +121,6 @@ impl Coordinator {
                 if !read || !fenced.all(|is| is) {
                     continue;
                 }
-                let mut from: Vec<(i32, i64)> = Vec::new();
-                for (n, start) in &state.log_starts {
-                    let rebuilt = mine().filter(|p| p.stage != Stage::Live);
-                    let applied = state.topic.applied(*n).unwrap_or(*start);
-                    let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
-                    let lowest = rebuilt
-                        .map(|p| offset_in(&p.replay_from, *n))
-                        .chain(others)
-                        .min()
-                        .unwrap_or(applied);
-                    from.push((*n, lowest.max(*start)));
-                }
-                from.sort_unstable();
                 state.targets = self
                     .topics
                     .iter()
@@ -141,14 +128,32 @@ impl Coordinator {
                     .filter_map(|t| t.fences.back())
                     .flat_map(|f| f.fence.ack_ends.iter().copied())
                     .collect();
+                let mut known = state.log_starts.clone();
+                for (n, _) in state.topic.applied.iter().chain(&state.targets) {
+                    // Where it begins, was not looked up.
+                    if named(&known, *n).is_none() {
+                        known.push((*n, LOG_START));
+                    }
+                }
+                let mut from: Vec<(i32, i64)> = Vec::new();
+                for (n, start) in known {
+                    let rebuilt = mine().filter(|p| p.stage != Stage::Live);
+                    let applied = state.topic.applied(n).unwrap_or(start);
+                    let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
+                    let lowest = rebuilt
+                        .map(|p| offset_in(&p.replay_from, n))
+                        .chain(others)
+                        .min()
+                        .unwrap_or(applied);
+                    from.push(match lowest.max(start) {
+                        at if at <= 0 && start == LOG_START => (n, LOG_START),
+                        at => (n, at),
+                    });
+                }
+                from.sort_unstable();
                 if state.topic.lane == Lane::Rebuild {
                     let mine = self.topics.iter_mut().filter(|t| t.settings.ack == ix);
                     mine.for_each(Topic::begin_replay);
-                }
-                for (n, _) in &state.targets {
-                    if !from.iter().any(|(m, _)| m == n) {
-                        from.push((*n, LOG_START));
-                    }
                 }
                 // What was caught up before says nothing of what is read again.
                 state.topic.caught_up_as_of = None;

@@ -27,6 +27,50 @@ fn acked_on_a_new_partition(logs: &mut Logs, offset: i64) {
 }
 
 #[test]
+fn an_ack_partition_that_the_barriers_broker_has_not_heard_of_counts_where_a_fence_named_it() {
+    let (mut logs, mut it) = start();
+    it.barrier_knows = 1;
+    let m = logs.send();
+    acked_on_a_new_partition(&mut logs, m);
+    it.pass(&logs, 5_000);
+    assert_eq!((it.published.len(), it.outstanding()), (0, 0));
+}
+
+#[test]
+fn an_ack_partition_that_is_heard_of_before_anything_is_read_is_read_and_waited_for() {
+    let mut logs = Logs::new();
+    let m = logs.send();
+    acked_on_a_new_partition(&mut logs, m);
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    it.acks_have_partitions(&logs, 2);
+    (it.fence_knows, it.barrier_knows) = (1, 1);
+    it.pass(&logs, 5_000);
+    assert_eq!(it.published.len(), 0, "who answers knows less than we do");
+    it.fence_knows = 2;
+    it.pass(&logs, 5_000);
+    assert_eq!((it.published.len(), it.outstanding()), (0, 0));
+}
+
+#[test]
+fn what_is_heard_on_a_new_ack_partition_while_sources_are_read_again_is_read_again_too() {
+    let (mut logs, mut it) = start();
+    it.revoke(&logs);
+    let m = logs.send();
+    acked_on_a_new_partition(&mut logs, m);
+    it.reads_source = false;
+    it.fence_knows = 1;
+    it.assign(&logs, 0, Some(vec![(0, 0)]), false, None);
+    it.pass(&logs, 1_000);
+    // Its ACK is read here, and its record is not.
+    it.acks_have_partitions(&logs, 2);
+    it.pass(&logs, 100);
+    it.reads_source = true;
+    it.fence_knows = 2;
+    it.pass(&logs, 5_000);
+    assert_eq!((it.published.len(), it.outstanding()), (0, 0));
+}
+
+#[test]
 fn acks_that_were_gone_before_a_partition_appeared_are_no_loss_when_it_comes_back() {
     let (mut logs, mut it) = start();
     it.revoke(&logs);
