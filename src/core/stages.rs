@@ -68,6 +68,12 @@ impl Coordinator {
                 continue;
             };
             let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
+            for (partition, start) in &mut acks.log_starts {
+                // Who was asked has not heard of it.
+                if named(&assignment.ack_log_starts, *partition).is_none() {
+                    *start = LOG_START;
+                }
+            }
             for (partition, start) in &assignment.ack_log_starts {
                 match acks.log_starts.iter_mut().find(|(p, _)| p == partition) {
                     // Retention went on since the last look: what a checkpoint would read from may be gone, and not needed.

@@ -97,6 +97,16 @@ fn what_was_found_once_stays_found() {
     judged(4_139_006, World::seventh(4_139_006));
     // What was let go was on its way to be read again, and a payload that was fetched meanwhile did not wait for it (625 904).
     judged(625_904, World::seventh(625_904));
+    // Of partitions that were added: of the ACK topic, one that fences had named and the barrier's broker had not heard of (24,
+    // 1 920), that an answer named which did not count (46 737), that was named before anything was read (21 496), or while
+    // sources were read again (33 382), or whose beginning was looked up long before (917 712). Of a source, one of which it was
+    // thought that it had just appeared, and who answered was late (3 847, 16 828), ACKs that were gone before it was there
+    // (9 626, 18 618), and one that had lost its beginning (6 406).
+    for seed in [
+        24, 1_920, 3_847, 6_406, 9_626, 16_828, 18_618, 21_496, 33_382, 46_737, 917_712,
+    ] {
+        judged(seed, World::new(seed));
+    }
     // A fence that was asked before a partition was adopted was believed of that one too (216 539). What was timed anew
     // began with the timestamp of a record, which is its sender's (430 214).
     for seed in [41_796, 84_175, 216_539, 430_214, 633_687] {
