@@ -128,7 +128,7 @@ pub struct Assignment {
     pub acks: Option<Vec<(i32, i64)>>,
     /// Where each ACK partition begins now; empty where the ACK topic is missing.
     pub ack_log_starts: Vec<(i32, i64)>,
-    /// It appeared while we were running, so ACKs for it stand behind the newest fence that did not know it.
+    /// It appeared after the first look, and nothing was committed of it: its ACKs stand behind a fence at which it was not there.
     pub appeared: bool,
     /// Monotonic ms: until then, what its former owner submitted may still land. 0: nobody owned it, or the owner is
     /// known to be dead.
