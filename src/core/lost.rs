@@ -45,7 +45,7 @@ impl Coordinator {
         if p.is_lost() {
             return;
         }
-        if p.applied < 0 && log_start == 0 {
+        if p.applied <= 0 && log_start == 0 {
             // It was to be read from where its log begins, and has not lost its beginning: its leader did not know it yet.
             effects.push(Effect::ReadSource {
                 topic: ix,
@@ -118,7 +118,7 @@ impl Coordinator {
             return;
         }
         let was = state.topic.applied(partition).unwrap_or(-1);
-        if was < 0 && log_start == 0 {
+        if was <= 0 && log_start == 0 {
             // As for a source.
             let order = state.topic.restart_at(&[(partition, LOG_START)]);
             effects.push(order.effect(&state.topic));

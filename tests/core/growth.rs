@@ -101,6 +101,25 @@ fn of_a_partition_that_appeared_and_has_lost_its_beginning_that_is_told() {
     assert_eq!(it.frozen(), [FrozenWhy::SourceLost]);
 }
 
+#[test]
+fn where_a_leader_does_not_know_a_partition_yet_that_is_no_loss() {
+    let (mut logs, mut it) = start();
+    it.acks_out_of_range(&logs, 0);
+    it.revoke(&logs);
+    it.assign(&logs, LOG_START, None, true, None);
+    let unknown = Event::SourceOutOfRange {
+        topic: T,
+        partition: 0,
+        log_start: 0,
+        log_end: 0,
+    };
+    it.handle(&logs, unknown);
+    let m = logs.send();
+    it.pass(&logs, 500);
+    assert_eq!(it.frozen(), []);
+    assert!(it.state(m).is_some());
+}
+
 /// Partition 0 is tracked; of 1, brokers hear one after another, and it becomes ours a minute and more after it appeared.
 /// What is read of the ACKs again for it begins where it was surely not there yet.
 #[test]
