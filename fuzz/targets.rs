@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use ackwarden::config::policy_json::{patch_from_json, patch_to_json};
 use ackwarden::config::{Overrides, load_text};
 use ackwarden::core::record::{AckRecord, SourceRecord};
 use ackwarden::http::cursor;
@@ -22,12 +23,12 @@ use ackwarden::wire::state::StateRecord;
 use ackwarden::wire::{commit, stored};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A target's name and function.
 pub type Target = (&'static str, fn(&[u8]));
 
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("source_record", source_record),
     ("ack_record", ack_record),
     ("json_pointer", json_pointer),
@@ -35,6 +36,8 @@ pub const TARGETS: [Target; 8] = [
     ("stored_bytes", stored_bytes),
     ("state_record", state_record),
     ("configuration", configuration),
+    ("environment", environment),
+    ("policy_patch", policy_patch),
     ("page_cursor", page_cursor),
 ];
 
@@ -207,6 +210,32 @@ pub fn configuration(data: &[u8]) {
         && let Err(error) = load_text("fuzz", text, std::iter::empty(), &Overrides::default())
     {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Variables over [`CONFIG`]: names and values, each behind a [`NEXT`].
+pub fn environment(data: &[u8]) {
+    let mut fields = data.split(|b| *b == NEXT).map(String::from_utf8_lossy);
+    let vars = std::iter::from_fn(|| {
+        let name = format!("ACKWARDEN__{}", fields.next()?);
+        Some((name, fields.next().unwrap_or_default().into_owned()))
+    });
+    if let Err(error) = load_text("fuzz", CONFIG, vars, &Overrides::default()) {
+        assert!(!error.to_string().is_empty());
+    }
+}
+
+/// The body of a PATCH of a topic: what is accepted is shown as what it is.
+pub fn policy_patch(data: &[u8]) {
+    let Ok(members) = serde_json::from_slice::<Map<String, Value>>(data) else {
+        return;
+    };
+    match patch_from_json(&members, "orders") {
+        Ok(patch) => {
+            let shown = patch_to_json(&patch);
+            assert_eq!(patch_from_json(&shown, "orders"), Ok(patch), "{shown:?}");
+        }
+        Err(problems) => assert!(!problems.is_empty()),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::targets::{ACK_TOPICS, NEXT, NULL, SOURCES};
 type Seeds = Vec<Vec<u8>>;
 
 /// By target.
-pub fn all() -> [(&'static str, Seeds); 8] {
+pub fn all() -> [(&'static str, Seeds); 10] {
     [
         ("source_record", source_records()),
         ("ack_record", ack_records()),
@@ -25,6 +25,8 @@ pub fn all() -> [(&'static str, Seeds); 8] {
         ("stored_bytes", stored_values()),
         ("state_record", state_records()),
         ("configuration", configurations()),
+        ("environment", environments()),
+        ("policy_patch", policy_patches()),
         ("page_cursor", cursors()),
     ]
 }
@@ -289,6 +291,64 @@ fn configurations() -> Seeds {
     let mut seeds: Seeds = small.map(|text| text.as_bytes().to_vec()).to_vec();
     seeds.push(ackwarden::config::EXAMPLE.as_bytes().to_vec());
     seeds
+}
+
+fn environments() -> Seeds {
+    [
+        &["DEFAULTS__TIMEOUT", "45s"][..],
+        &[
+            "HTTP__LISTEN",
+            "127.0.0.1:2",
+            "LIMITS__MAX_OUTSTANDING",
+            "5_000",
+        ],
+        &[
+            "DEFAULTS__ID",
+            "cloudevents, json:/id",
+            "DEFAULTS__OBSERVE_ONLY",
+            "TRUE",
+        ],
+        &[
+            "TOPICS__HEADER__DEAD_LETTER",
+            "",
+            "topics__all__max_attempts",
+            "7",
+        ],
+        &["KAFKA__PROPERTIES__SASL_MECHANISM", "PLAIN"],
+        &["KAFKA__CONSUMER__SESSION__TIMEOUT__MS", "10000"],
+        &[
+            "DEFAULTS__START",
+            "2026-01-31T08:00:00Z",
+            "DEFAULTS__BACKOFF",
+            "3",
+        ],
+        &[
+            "DEFAULTS__TIME_OUT",
+            "10s",
+            "HTPP__LISTEN",
+            "x",
+            "TOPICS__INVOICES__TIMEOUT",
+            "10",
+        ],
+    ]
+    .map(|fields| {
+        let fields: Vec<&[u8]> = fields.iter().map(|f| f.as_bytes()).collect();
+        fields.join(&[NEXT][..])
+    })
+    .to_vec()
+}
+
+fn policy_patches() -> Seeds {
+    [
+        r#"{"timeout":"45s","backoff":1.5,"timeout_max":"8m","jitter":0.1}"#,
+        r#"{"max_attempts":0,"nack_delay":"1s","delay_max":"1h 30m"}"#,
+        r#"{"dead_letter":"{topic}-dlq","retry_rate":500}"#,
+        r#"{"dead_letter":"","on_lost_range":"report-and-continue"}"#,
+        r#"{"timeout":null,"id":["key"],"timeuot":"1s","backoff":"2"}"#,
+        r#"{"retry_rate":1e300,"jitter":-1,"max_attempts":4294967296}"#,
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .to_vec()
 }
 
 fn cursors() -> Seeds {
