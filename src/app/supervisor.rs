@@ -312,19 +312,16 @@ impl Supervisor<'_> {
         }
     }
 
-    /// Of topics of which nothing is ours any more: another one of the name is for its owners to notice.
+    /// Of topics of which nothing is ours any more: another one of the name is for its owners to notice. Those of ACK topics
+    /// stay, since their partitions are known for as long as we run.
     fn forget_ids(&self) {
         let is_ours = |t: &&TopicConfig| self.ours.iter().any(|(name, _)| *name == t.name);
-        let ours: BTreeSet<&str> = self
-            .names
-            .config
-            .topics
-            .iter()
-            .filter(is_ours)
-            .flat_map(|t| [t.name.as_str(), t.ack_topic.as_str()])
-            .collect();
+        let topics = &self.names.config.topics;
+        let ours = topics.iter().filter(is_ours).map(|t| t.name.as_str());
+        let acks = topics.iter().map(|t| t.ack_topic.as_str());
+        let kept: BTreeSet<&str> = ours.chain(acks).collect();
         if let Ok(mut ids) = self.ids.write() {
-            ids.retain(|name, _| ours.contains(name.as_str()));
+            ids.retain(|name, _| kept.contains(name.as_str()));
         }
     }
 

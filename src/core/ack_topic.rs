@@ -148,6 +148,8 @@ impl AckTopic {
     pub fn forget(&mut self) {
         self.applied.clear();
         self.barrier = Barrier::Idle;
+        // What was read of it and is on its way says nothing of this one.
+        self.generation += 1;
     }
 
     /// Somebody waits until everything that was there at `deadline_ms` is applied.
@@ -187,6 +189,10 @@ impl AckTopic {
             let as_of = i64::try_from(t).unwrap_or(i64::MAX);
             as_of >= deadline_ms || !Guard::BarrierAtDeadline.holds()
         })
+    }
+
+    pub fn is_awaited(&self, round: Round) -> bool {
+        matches!(&self.barrier, Barrier::Asked { round: asked, .. } if *asked == round)
     }
 
     /// The answer of a round. Partitions that are new are to be read from their start.

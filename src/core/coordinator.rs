@@ -122,8 +122,15 @@ impl Coordinator {
     }
 
     fn take(&mut self, event: Event, now: Now, effects: &mut Vec<Effect>) {
+        let named = self.acks_named_in(&event);
         self.hear(&event, now, effects);
         self.tell_rebuild(&event, now, effects);
+        if let Some((ack, ends)) = named {
+            self.acks_are_named(ack, ends, now, effects);
+            if let Some(rebuild) = &mut self.rebuild {
+                rebuild.acks_are_named(ack, ends, now, effects);
+            }
+        }
         match event {
             Event::Assigned(assignments) => {
                 self.assigned_once = true;
@@ -240,9 +247,6 @@ impl Coordinator {
                     let wants = state.topic.answered(*round, answer.clone(), now);
                     read_new_acks(&state.topic, wants.read, effects);
                 }
-                if let Ok(ends) = answer {
-                    self.acks_are_named(*ack, ends, now, effects);
-                }
             }
             Event::Fence {
                 topic,
@@ -261,9 +265,6 @@ impl Coordinator {
                     if let Some(cut) = topic.on_fence(no_acks, *round, answer, &mut cx) {
                         self.acks_cut(ack, cut, now, effects);
                     }
-                    if let Ok(fence) = answer {
-                        self.acks_are_named(ack, &fence.ack_ends, now, effects);
-                    }
                 }
             }
             Event::PolicyChanged {
@@ -277,6 +278,34 @@ impl Coordinator {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The partitions of an ACK topic that an answer names. What nobody waits for any more may be about the topic of before it
+    /// was made anew.
+    fn acks_named_in<'e>(&self, event: &'e Event) -> Option<(AckIx, &'e [(i32, i64)])> {
+        let lanes = || std::iter::once(self).chain(self.rebuild.as_deref());
+        match event {
+            Event::AckEnds {
+                ack,
+                round,
+                answer: Ok(ends),
+            } => {
+                let of = |lane: &Self| lane.ack_topic(*ack).is_awaited(*round);
+                lanes().any(of).then_some((*ack, ends))
+            }
+            Event::Fence {
+                topic,
+                round,
+                answer: Ok(fence),
+            } => {
+                let asked =
+                    |lane: &Self| Some(lane.topics.get(usize::from(topic.0))?.fence_asked?.0);
+                let is_awaited = lanes().any(|lane| asked(lane) == Some(*round));
+                let ack = self.ack_of(*topic).filter(|_| is_awaited)?;
+                Some((ack, &fence.ack_ends))
+            }
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::{Assignment, Recreated};
 use super::guards::Guard;
-use super::low_water::{KeptFence, offset_in};
+use super::low_water::{FENCE_LOST_MS, KeptFence, offset_in};
 use super::overflow::Overflow;
 use super::partition::{LostRange, Partition, Stage};
 use super::policy::OnLostRange;
@@ -47,6 +47,7 @@ impl Coordinator {
         }
         if p.applied <= 0 && log_start == 0 {
             // It was to be read from where its log begins, and has not lost its beginning: its leader did not know it yet.
+            p.paused = false;
             effects.push(Effect::ReadSource {
                 topic: ix,
                 partition,
@@ -326,7 +327,7 @@ impl Topic {
     }
 
     /// They compare logs of which one is another now.
-    fn forget_fences(&mut self) {
+    pub(super) fn forget_fences(&mut self) {
         self.fences.clear();
         self.fence_asked = None;
         self.moved = true;
@@ -367,7 +368,9 @@ impl Topic {
         let without = self.fences.iter().take(named.unwrap_or(self.fences.len()));
         let mut without = without.rev();
         let newest = without.next()?;
-        let not_there = |f: &&KeptFence| f.asked_ms + HEARD_OF_WITHIN_MS <= newest.asked_ms;
+        // An answer may have been given at any time until it was given up.
+        let proves_ms = HEARD_OF_WITHIN_MS + FENCE_LOST_MS;
+        let not_there = |f: &&KeptFence| f.asked_ms + proves_ms <= newest.asked_ms;
         let fence = if Guard::AppearedBehindFence.holds() {
             without.find(not_there)?
         } else {

@@ -25,7 +25,7 @@ const BELIEVED_AFTER_MS: u64 = 30_000;
 /// Answers that are further apart are none in a row.
 const IN_A_ROW_WITHIN_MS: u64 = 10_000;
 /// A question without an answer is given up after this.
-const FENCE_LOST_MS: u64 = 30_000;
+pub(super) const FENCE_LOST_MS: u64 = 30_000;
 
 /// An answer that knew all there was to know.
 #[derive(Clone)]

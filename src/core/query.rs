@@ -459,6 +459,12 @@ impl Coordinator {
         self.topics.iter().map(Topic::unsettled).sum()
     }
 
+    /// Whether there is more to be read of a source than was read, by the newest fence.
+    #[must_use]
+    pub fn are_sources_behind(&self) -> bool {
+        self.topics.iter().any(Topic::is_behind_its_fence)
+    }
+
     /// What early ACKs cost now, in units of about 150 bytes.
     #[must_use]
     pub fn early_weight(&self) -> usize {

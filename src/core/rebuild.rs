@@ -66,7 +66,7 @@ impl Coordinator {
         rest
     }
 
-    fn ack_of(&self, topic: TopicIx) -> Option<AckIx> {
+    pub(super) fn ack_of(&self, topic: TopicIx) -> Option<AckIx> {
         let topic = self.topics.get(usize::from(topic.0))?;
         Some(topic.settings.ack)
     }

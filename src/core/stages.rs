@@ -117,6 +117,10 @@ impl Coordinator {
                     .flat_map(|t| t.partitions.values())
             };
             if state.stage == AckStage::Waiting {
+                if state.topic.lane == Lane::Rebuild && mine().next().is_none() {
+                    // Nothing is rebuilt that it has ACKs for.
+                    continue;
+                }
                 let read = mine().all(|p| match p.stage {
                     Stage::Replaying(target) => target.is_some_and(|t| p.applied >= t),
                     Stage::Lost(..) | Stage::Live => true,

@@ -14,7 +14,7 @@ use super::early::EarlyById;
 use super::effect::{DeadLetterCause, Effect};
 use super::guards::Guard;
 use super::labels::Labels;
-use super::low_water::{KeptFence, Shorter};
+use super::low_water::{KeptFence, Shorter, named};
 use super::offset_hash::ByOffset;
 use super::overflow::Overflow;
 use super::partition::{Partition, Stage};
@@ -733,6 +733,10 @@ impl Topic {
         if self.publishing.values().any(|s| s.partition == number) {
             effects.push(Effect::PurgeQueue);
         }
+        if self.partitions.is_empty() {
+            // Nobody tells us any more if one of the topics is made anew.
+            self.forget_fences();
+        }
     }
 
     /// Forgets a partition, with what the topic knows of it.
@@ -778,6 +782,17 @@ impl Topic {
             .map(|p| p.early.weight())
             .sum::<usize>()
             + self.early_by_id.weight()
+    }
+
+    pub fn is_behind_its_fence(&self) -> bool {
+        let Some(KeptFence { fence, .. }) = self.fences.back() else {
+            return false;
+        };
+        let mut reading = self
+            .partitions
+            .values()
+            .filter(|p| !p.is_lost() && !p.paused);
+        reading.any(|p| named(&fence.source_ends, p.number).is_some_and(|end| p.applied < end))
     }
 
     pub fn has_early(&self) -> bool {

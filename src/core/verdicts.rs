@@ -235,6 +235,8 @@ impl Topic {
         let bound = extra.attempt.map_or(Bound::Unbound, Bound::Attempt);
         match found {
             Carriers::None if ack.at.offset < offset_in(&self.replay_ends, ack.at.partition) => {}
+            // If a partition becomes ours, it is read again.
+            Carriers::None if self.partitions.is_empty() => {}
             Carriers::None => {
                 if self.early_weight() >= self.early_max {
                     self.let_go(ack.at);

@@ -275,7 +275,7 @@ impl Engine {
 
     /// More ACKs are kept for messages that were not read yet than should be.
     fn are_acks_ahead(&self) -> bool {
-        self.coordinator.early_weight() > EARLY_MANY
+        self.coordinator.early_weight() > EARLY_MANY && self.coordinator.are_sources_behind()
     }
 
     fn take(&mut self, input: Input) {

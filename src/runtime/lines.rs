@@ -34,6 +34,8 @@ pub struct Lines {
     is_told: Arc<AtomicBool>,
     /// What was taken of the other line since.
     since_acks: u32,
+    /// What comes behind so many batches of ACKs, which were read before it was found.
+    behind: Option<(Input, usize)>,
 }
 
 /// Both ends of both.
@@ -52,6 +54,7 @@ pub fn lines() -> (SyncSender<Input>, AckLine, Lines) {
         acks,
         is_told,
         since_acks: 0,
+        behind: None,
     };
     (inputs, line, lines)
 }
@@ -80,6 +83,15 @@ impl Lines {
     /// # Errors
     /// Nothing came, or nobody can send any more.
     pub fn next(&mut self, acks_wait: bool, within: Duration) -> Result<Input, RecvTimeoutError> {
+        if let Some((input, ahead)) = self.behind.take() {
+            if ahead > 0
+                && let Some(acks) = self.acks()
+            {
+                self.behind = Some((input, ahead - 1));
+                return Ok(acks);
+            }
+            return Ok(input);
+        }
         let turn = if acks_wait { ACKS_AFTER } else { 1 };
         if self.since_acks >= turn
             && let Some(input) = self.acks()
@@ -109,6 +121,12 @@ impl Lines {
         if matches!(input, Input::AcksWait) {
             self.is_told.store(false, Ordering::Release);
         }
+        if comes_behind_acks(&input)
+            && let Some(acks) = self.acks()
+        {
+            self.behind = Some((input, LINE_MAX - 1));
+            return acks;
+        }
         input
     }
 
@@ -117,6 +135,14 @@ impl Lines {
         while self.inputs.try_recv().is_ok() {}
         while self.acks.try_recv().is_ok() {}
     }
+}
+
+/// What says that ACKs are gone, or are another topic's: what was read before that was put into the line before.
+fn comes_behind_acks(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Event(Event::AckOutOfRange { .. }) | Input::MadeAnew { .. }
+    )
 }
 
 #[cfg(test)]
@@ -136,12 +162,13 @@ mod tests {
         }
     }
 
-    /// `t`: a tick, `a`: ACKs, `.`: what says that there are some.
+    /// `t`: a tick, `a`: ACKs, `.`: what says that there are some, `!`: that some are gone.
     fn taken(lines: &mut Lines, acks_wait: bool, count: usize) -> String {
         let next = |_| match lines.next(acks_wait, SOON) {
             Ok(Input::Event(Event::Tick)) => 't',
             Ok(Input::Event(Event::AckBatch(_))) => 'a',
             Ok(Input::AcksWait) => '.',
+            Ok(Input::Event(Event::AckOutOfRange { .. })) => '!',
             _ => '-',
         };
         (0..count).map(next).collect()
@@ -168,6 +195,22 @@ mod tests {
         ticks(&inputs, 20);
         let expected = format!(".{}a{}aa-", "t".repeat(15), "t".repeat(5));
         assert_eq!(taken(&mut lines, true, 25), expected);
+    }
+
+    #[test]
+    fn that_acks_are_gone_is_told_behind_those_that_were_read() {
+        let (inputs, acks, mut lines) = lines();
+        (0..5).for_each(|n| acks.put(batch(n)).unwrap());
+        let gone = Event::AckOutOfRange {
+            ack: AckIx(0),
+            lane: Lane::Main,
+            generation: 0,
+            partition: 0,
+            log_start: 9,
+        };
+        inputs.send(Input::Event(gone)).unwrap();
+        ticks(&inputs, 2);
+        assert_eq!(taken(&mut lines, true, 9), ".aaaaa!tt");
     }
 
     #[test]

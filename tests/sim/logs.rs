@@ -169,7 +169,9 @@ impl World {
         let e = self.committed.values().map(|(_, acks)| e_of(acks)).min();
         // Of a partition that is not committed yet, all ACKs are needed.
         let all_are_committed = self.committed.len() == self.source.len();
-        let e = e.filter(|_| all_are_committed).unwrap_or(0);
+        // It looks every few minutes: by then every broker has heard of a partition.
+        let is_old = self.growth.is_heard_of(a as i32, self.now_ms);
+        let e = e.filter(|_| all_are_committed && is_old).unwrap_or(0);
         let start = &mut self.ack_logs[a].start;
         *start = (*start).max(e);
         self.seen.retention += 1;
