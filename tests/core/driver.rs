@@ -50,6 +50,8 @@ pub struct Driver {
     pub wall_set_ms: i64,
     /// Of each record, bytes.
     pub len: u32,
+    /// That it is to be read is not answered.
+    pub holds_sources: bool,
 }
 
 pub fn policy() -> Policy {
@@ -95,6 +97,7 @@ impl Driver {
             committed: None,
             wall_set_ms: 0,
             len: 5,
+            holds_sources: false,
         }
     }
 
@@ -139,7 +142,7 @@ impl Driver {
             match effect {
                 Effect::ReadSource {
                     partition, from, ..
-                } if from <= self.end(partition) => {
+                } if from <= self.end(partition) && !self.holds_sources => {
                     let applied = vec![(T, partition, self.end(partition))];
                     self.handle(Event::SourceBatch(SourceBatch {
                         records: Vec::new(),
@@ -295,6 +298,17 @@ impl Driver {
         }));
     }
 
+    /// ACKs are applied up to there, by the newest order to read them.
+    pub fn acks_are_at(&mut self, applied: Vec<(i32, i64)>) {
+        self.handle(Event::AckBatch(AckBatch {
+            ack: AckIx(0),
+            records: Vec::new(),
+            applied,
+            generation: self.generation,
+            lane: Lane::Main,
+        }));
+    }
+
     pub fn ack(&mut self, offset: i64) {
         self.say(at(offset), Verdict::Ack, None);
     }
@@ -387,7 +401,7 @@ impl Driver {
 }
 
 /// A partition from its first record on, with nothing committed and nothing in the store.
-fn nothing_known(partition: i32) -> Assignment {
+pub fn nothing_known(partition: i32) -> Assignment {
     Assignment {
         topic: T,
         partition,

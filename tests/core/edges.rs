@@ -1,12 +1,15 @@
 //! The edges of numbers and of policies: nothing panics, nothing is lost, nothing is sent in vain.
 
+use ackwarden::core::event::{Assignment, Fence};
 use ackwarden::core::policy::PolicyPatch;
+use ackwarden::core::types::Lane;
 use ackwarden::core::view::{FrozenWhy, State};
 use ackwarden::core::{
-    AckIx, AckTarget, Event, OnLostRange, Policy, Publication, SourceBatch, Verdict,
+    AckBatch, AckIx, AckTarget, Coordinator, Effect, Event, Now, OnLostRange, Policy, Publication,
+    SourceBatch, TopicIx, TopicSettings, Verdict,
 };
 
-use crate::driver::{Driver, T, at, policy};
+use crate::driver::{Driver, LIMITS, T, at, nothing_known, policy};
 use crate::frozen;
 use crate::scene::{Logs, Member};
 
@@ -380,4 +383,147 @@ fn what_was_said_of_a_partition_that_stood_still_makes_no_orphans_when_it_goes_o
     d.message(Some("m"), 7);
     d.pass(1_000);
     assert_eq!(d.core.outstanding(), 0);
+}
+
+fn goes_on_by_itself() -> Policy {
+    Policy {
+        on_lost_range: OnLostRange::ReportAndContinue,
+        ..policy()
+    }
+}
+
+fn acks_are_made_anew(d: &mut Driver) {
+    d.handle(Event::AckTopicMadeAnew {
+        ack: AckIx(0),
+        log_starts: vec![(0, 0)],
+    });
+    d.ack_end = 0;
+}
+
+/// One that was asked before has the partitions of the topic of before; to wait for those would be to wait for ever.
+#[test]
+fn an_answer_from_before_the_ack_topic_was_made_anew_names_no_partition_of_it() {
+    let mut d = Driver::start(goes_on_by_itself());
+    acks_are_made_anew(&mut d);
+    d.handle(Event::Fence {
+        topic: T,
+        round: 1,
+        answer: Ok(Fence {
+            ack_ends: vec![(0, 5), (1, 3)],
+            source_ends: vec![(0, 0)],
+        }),
+    });
+    d.message(None, 7);
+    d.pass(3_000);
+    assert_eq!(d.published.len(), 1);
+}
+
+/// It was read before, and waited while the topic was made anew with fewer partitions.
+#[test]
+fn a_batch_of_the_ack_topic_of_before_moves_nothing_of_the_new_one() {
+    let mut d = Driver::start(goes_on_by_itself());
+    let revoked = Event::Revoked {
+        topic: T,
+        partitions: vec![0],
+    };
+    d.handle(revoked);
+    d.source_end = 3;
+    d.holds_sources = true;
+    d.assign(0, 0);
+    acks_are_made_anew(&mut d);
+    d.acks_are_at(vec![(0, 10), (1, 3)]);
+    d.holds_sources = false;
+    d.handle(Event::SourceBatch(SourceBatch {
+        applied: vec![(T, 0, 3)],
+        ..SourceBatch::default()
+    }));
+    d.pass(2_000);
+    assert!(d.core.is_ready());
+}
+
+/// They are read again when a partition becomes ours. Until then no fence would ever tell that they are about nothing.
+#[test]
+fn acks_by_id_are_not_kept_where_nothing_is_ours() {
+    let mut d = Driver::new(policy());
+    d.handle(Event::Assigned(Vec::new()));
+    let partitions = vec![0];
+    d.handle(Event::AckPartitions {
+        ack: AckIx(0),
+        partitions,
+    });
+    let m = AckTarget::Id {
+        topic: T,
+        id: "m".into(),
+    };
+    d.say(m, Verdict::Ack, None);
+    assert_eq!(d.core.early_weight(), 0);
+}
+
+#[test]
+fn a_rebuild_beside_others_reads_acks_of_its_own_topic_alone() {
+    let settings = |n: u16| TopicSettings {
+        name: format!("t{n}").into(),
+        ack: AckIx(n),
+        ack_name: format!("t{n}-acks").into(),
+        policy: policy(),
+    };
+    let assignment = |t: u16, partition| Assignment {
+        topic: TopicIx(t),
+        acks: Some(vec![(0, 100)]),
+        ack_log_starts: vec![(0, 7)],
+        ..nothing_known(partition)
+    };
+    let mut it = Coordinator::new(vec![settings(0), settings(1)], LIMITS, 1);
+    let mut events = vec![Event::Assigned(vec![assignment(0, 0), assignment(1, 0)])];
+    let mut read = Vec::new();
+    for mono_ms in (0..20_000).step_by(100) {
+        if mono_ms == 10_000 {
+            events.push(Event::Assigned(vec![assignment(0, 1)]));
+        }
+        events.push(Event::Tick);
+        let mut effects = Vec::new();
+        let now = Now {
+            mono_ms,
+            wall_ms: 0,
+        };
+        it.handle_events(std::mem::take(&mut events), now, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::AskFence { topic, round } => events.push(Event::Fence {
+                    topic,
+                    round,
+                    answer: Ok(Fence {
+                        ack_ends: vec![(0, 100)],
+                        source_ends: vec![(0, 0), (1, 0)],
+                    }),
+                }),
+                Effect::ReadAcks {
+                    ack,
+                    from,
+                    generation,
+                    lane,
+                } => {
+                    read.push((ack.0, lane, from));
+                    events.push(Event::AckBatch(AckBatch {
+                        ack,
+                        records: Vec::new(),
+                        applied: vec![(0, 100)],
+                        generation,
+                        lane,
+                    }));
+                }
+                Effect::ReadSource {
+                    topic,
+                    partition,
+                    from,
+                } => events.push(Event::SourceBatch(SourceBatch {
+                    applied: vec![(topic, partition, from)],
+                    ..SourceBatch::default()
+                })),
+                _ => {}
+            }
+        }
+    }
+    let beside: Vec<_> = read.iter().filter(|r| r.1 == Lane::Rebuild).collect();
+    assert_eq!(beside, [&(0, Lane::Rebuild, vec![(0, 100)])]);
 }
