@@ -191,10 +191,6 @@ impl AckTopic {
         })
     }
 
-    pub fn is_awaited(&self, round: Round) -> bool {
-        matches!(&self.barrier, Barrier::Asked { round: asked, .. } if *asked == round)
-    }
-
     /// The answer of a round. Partitions that are new are to be read from their start.
     pub fn answered(
         &mut self,

@@ -12,6 +12,7 @@ use super::guards::Guard;
 use super::overflow::ReadAgain;
 use super::partition::{Partition, Stage};
 use super::policy::OnLostRange;
+use super::rebuild::REBUILD_ROUNDS;
 use super::record::{AckRecord, AckTarget};
 use super::stages::{AckStage, AckState};
 use super::topic::{Cx, Topic, TopicSettings};
@@ -78,6 +79,7 @@ impl Coordinator {
                     log_starts: Vec::new(),
                     live_since: None,
                     rebuild_generation: 0,
+                    rounds_of_before: (0, 0),
                 })
                 .collect(),
             topics: topics
@@ -281,32 +283,29 @@ impl Coordinator {
         }
     }
 
-    /// The partitions of an ACK topic that an answer names. What nobody waits for any more may be about the topic of before it
-    /// was made anew.
+    /// The partitions of an ACK topic that an answer names; none, if it was asked for before the topic was made anew.
     fn acks_named_in<'e>(&self, event: &'e Event) -> Option<(AckIx, &'e [(i32, i64)])> {
-        let lanes = || std::iter::once(self).chain(self.rebuild.as_deref());
-        match event {
+        let (ack, round, ends) = match event {
             Event::AckEnds {
                 ack,
                 round,
                 answer: Ok(ends),
-            } => {
-                let of = |lane: &Self| lane.ack_topic(*ack).is_awaited(*round);
-                lanes().any(of).then_some((*ack, ends))
-            }
+            } => (*ack, *round, ends),
             Event::Fence {
                 topic,
                 round,
                 answer: Ok(fence),
-            } => {
-                let asked =
-                    |lane: &Self| Some(lane.topics.get(usize::from(topic.0))?.fence_asked?.0);
-                let is_awaited = lanes().any(|lane| asked(lane) == Some(*round));
-                let ack = self.ack_of(*topic).filter(|_| is_awaited)?;
-                Some((ack, &fence.ack_ends))
-            }
-            _ => None,
-        }
+            } => (self.ack_of(*topic)?, *round, &fence.ack_ends),
+            _ => return None,
+        };
+        let state = self.acks.get(usize::from(ack.0))?;
+        let (ours, of_rebuilds) = state.rounds_of_before;
+        let before = if round < REBUILD_ROUNDS {
+            ours
+        } else {
+            of_rebuilds
+        };
+        (round > before).then_some((ack, ends))
     }
 
     /// Whatever names partitions of an ACK topic: who is asked for the barrier next may not have heard of them.

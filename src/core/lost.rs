@@ -221,6 +221,8 @@ impl Coordinator {
             topic.lose(&all, &frozen, None, effects);
         }
         state.topic.forget();
+        let rebuilds = self.rebuild.as_ref().map(|rebuild| rebuild.round);
+        state.rounds_of_before = (self.round, rebuilds.unwrap_or(self.rebuild_rounds));
         state.targets.clear();
         state.log_starts = log_starts.to_vec();
         match state.stage {

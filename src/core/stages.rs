@@ -10,7 +10,7 @@ use super::low_water::{named, offset_in, raise};
 use super::overflow::ReadAgain;
 use super::partition::Stage;
 use super::topic::Topic;
-use super::types::{AckIx, LOG_START, Lane, Now};
+use super::types::{AckIx, LOG_START, Lane, Now, Round};
 
 /// Where an ACK topic is on its way to being followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(super) struct AckState {
     pub live_since: Option<u64>,
     /// Where the next rebuild's orders begin to be numbered.
     pub rebuild_generation: u64,
+    /// The newest rounds, of our own and of a rebuild beside us, when the topic was made anew last.
+    pub rounds_of_before: (Round, Round),
 }
 
 impl AckState {
