@@ -69,12 +69,12 @@ fn every_guard_is_missed_when_it_is_switched_off() {
 
 #[test]
 fn every_guard_is_asked() {
-    for seed in 0..1_000 {
+    for seed in 0..3_000 {
         World::new(seed).run();
     }
     let asked = Guard::asked();
     for (guard, times) in &asked {
-        println!("{guard:?}: asked {times} times in 1,000 schedules");
+        println!("{guard:?}: asked {times} times in 3,000 schedules");
     }
     let never = asked.iter().filter(|(_, times)| *times == 0);
     let never: Vec<_> = never.collect();
