@@ -34,8 +34,8 @@ const STOP_WAIT_MS: u64 = 10_000;
 /// A checkpoint that failed is tried again after this.
 const CHECKPOINT_AGAIN_MS: u64 = 10_000;
 
-/// With more early ACKs than that, in units of about 150 bytes, ACKs wait for what is there of the sources: by id, one that
-/// is kept first takes twice as long as one that finds its message.
+/// With more early ACKs than that, in units of about 150 bytes, and sources that are behind, ACKs wait for what is there of
+/// the sources: by id, one that is kept first takes twice as long as one that finds its message.
 const EARLY_MANY: usize = 64;
 
 /// The core is to hear of time at least that often.

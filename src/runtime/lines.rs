@@ -78,7 +78,7 @@ impl AckLine {
 
 impl Lines {
     /// What comes next, within that time: of the two lines in turn. If ACKs are to `wait`, they are taken where nothing else
-    /// is there, and else one batch for each [`ACKS_AFTER`] of the rest.
+    /// is there, and else one batch for each sixteen of the rest.
     ///
     /// # Errors
     /// Nothing came, or nobody can send any more.
