@@ -9,7 +9,7 @@ use ackwarden::core::guards::Guard;
 use crate::world::World;
 
 /// Schedules that a breach may take to be found.
-const SCHEDULES_MAX: u64 = 150_000;
+const SCHEDULES_MAX: u64 = 300_000;
 
 /// The first seed with a breach, and what it was.
 fn first_breach(guard: Guard) -> Option<(u64, String)> {
