@@ -459,16 +459,16 @@ impl Coordinator {
         self.topics.iter().map(Topic::unsettled).sum()
     }
 
+    /// ACKs by id that are kept for messages which were not read yet.
+    #[must_use]
+    pub fn early_by_id(&self) -> usize {
+        self.topics.iter().map(|t| t.early_by_id.weight()).sum()
+    }
+
     /// Whether there is more to be read of a source than was read, by the newest fence.
     #[must_use]
     pub fn are_sources_behind(&self) -> bool {
         self.topics.iter().any(Topic::is_behind_its_fence)
-    }
-
-    /// What early ACKs cost now, in units of about 150 bytes.
-    #[must_use]
-    pub fn early_weight(&self) -> usize {
-        self.topics.iter().map(Topic::early_weight).sum()
     }
 
     /// The newest unmatched ACKs, newest first.

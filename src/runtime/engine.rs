@@ -34,8 +34,8 @@ const STOP_WAIT_MS: u64 = 10_000;
 /// A checkpoint that failed is tried again after this.
 const CHECKPOINT_AGAIN_MS: u64 = 10_000;
 
-/// With more early ACKs than that, in units of about 150 bytes, and sources that are behind, ACKs wait for what is there of
-/// the sources: by id, one that is kept first takes twice as long as one that finds its message.
+/// With more early ACKs by id than that, and sources that are behind, ACKs wait for what is there of the sources: one that is
+/// kept first takes twice as long as one that finds its message. By position one costs a bit, and waiting more than that.
 const EARLY_MANY: usize = 64;
 
 /// The core is to hear of time at least that often.
@@ -275,7 +275,7 @@ impl Engine {
 
     /// More ACKs are kept for messages that were not read yet than should be.
     fn are_acks_ahead(&self) -> bool {
-        self.coordinator.early_weight() > EARLY_MANY && self.coordinator.are_sources_behind()
+        self.coordinator.early_by_id() > EARLY_MANY && self.coordinator.are_sources_behind()
     }
 
     fn take(&mut self, input: Input) {

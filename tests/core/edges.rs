@@ -456,7 +456,7 @@ fn acks_by_id_are_not_kept_where_nothing_is_ours() {
         id: "m".into(),
     };
     d.say(m, Verdict::Ack, None);
-    assert_eq!(d.core.early_weight(), 0);
+    assert_eq!(d.core.early_by_id(), 0);
 }
 
 #[test]
