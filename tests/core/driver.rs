@@ -289,20 +289,14 @@ impl Driver {
     }
 
     fn acks_read(&mut self, records: Vec<AckRecord>) {
+        self.acks_applied(records, vec![(0, self.ack_end)]);
+    }
+
+    /// By the newest order to read them.
+    pub fn acks_applied(&mut self, records: Vec<AckRecord>, applied: Vec<(i32, i64)>) {
         self.handle(Event::AckBatch(AckBatch {
             ack: AckIx(0),
             records,
-            applied: vec![(0, self.ack_end)],
-            generation: self.generation,
-            lane: Lane::Main,
-        }));
-    }
-
-    /// ACKs are applied up to there, by the newest order to read them.
-    pub fn acks_are_at(&mut self, applied: Vec<(i32, i64)>) {
-        self.handle(Event::AckBatch(AckBatch {
-            ack: AckIx(0),
-            records: Vec::new(),
             applied,
             generation: self.generation,
             lane: Lane::Main,

@@ -431,7 +431,7 @@ fn a_batch_of_the_ack_topic_of_before_moves_nothing_of_the_new_one() {
     d.holds_sources = true;
     d.assign(0, 0);
     acks_are_made_anew(&mut d);
-    d.acks_are_at(vec![(0, 10), (1, 3)]);
+    d.acks_applied(Vec::new(), vec![(0, 10), (1, 3)]);
     d.holds_sources = false;
     d.handle(Event::SourceBatch(SourceBatch {
         applied: vec![(T, 0, 3)],
