@@ -460,7 +460,7 @@ impl Coordinator {
         topic.unpark(now);
         if topic.policy.on_lost_range == OnLostRange::ReportAndContinue {
             let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
-            if topic.go_on(effects) {
+            if topic.go_on(&acks.log_starts, effects) {
                 acks.stage = AckStage::Waiting;
             }
         }

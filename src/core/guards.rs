@@ -54,6 +54,8 @@ guards! {
     FenceHoldsForItsOwn,
     /// What is said of a partition that appeared is read from where it was surely not there yet (3, 6).
     AppearedBehindFence,
+    /// ACKs are read from where they are needed, not from where their topic begins by now: what is gone is told (6, 7).
+    AcksFromWhereNeeded,
     /// Batches of an order that was replaced do not count (6).
     ReaderOrder,
     /// An ACK that came while the payload was fetched stops the publication (7).

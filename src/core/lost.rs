@@ -127,14 +127,14 @@ impl Coordinator {
         }
         let cut = log_start <= was;
         for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-            let frozen = if cut {
+            if cut {
                 topic.forget_acks_from(partition, log_start);
-                acks_cut_frozen(topic, partition, was, now)
+                let frozen = acks_cut_frozen(topic, partition, was, now);
+                let all: Vec<i32> = topic.partitions.keys().copied().collect();
+                topic.lose(&all, &frozen, None, effects);
             } else {
-                acks_frozen(topic, partition, was, log_start, now)
-            };
-            let all: Vec<i32> = topic.partitions.keys().copied().collect();
-            topic.lose(&all, &frozen, None, effects);
+                topic.lose_acks(partition, was, log_start, now, effects);
+            }
         }
         if cut {
             state.replay_anew();
@@ -299,6 +299,45 @@ impl Topic {
         replay
     }
 
+    /// The ACKs from `was`, where the reader stood, to `log_start` are gone: whoever needed any of them has lost it.
+    fn lose_acks(
+        &mut self,
+        ack_partition: i32,
+        was: i64,
+        log_start: i64,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        let needed = |p: &Partition| p.needs_acks_from(ack_partition).max(was);
+        let theirs = self.partitions.values().filter(|p| needed(p) < log_start);
+        let Some(from) = theirs.map(needed).min() else {
+            return;
+        };
+        self.overflow.are_gone(ack_partition, log_start);
+        let frozen = acks_frozen(self, ack_partition, from, log_start, now);
+        let (mut numbers, gone) = (Vec::new(), [(ack_partition, log_start)]);
+        for p in self.partitions.values_mut() {
+            // Of one that stands still for something else, it is told when it goes on.
+            let tells = match &p.stage {
+                Stage::Lost(frozen, _) => frozen.why == FrozenWhy::AcksLost,
+                Stage::Replaying(_) | Stage::Live => true,
+            };
+            if needed(p) < log_start && tells {
+                raise(&mut p.acks_done, &gone);
+                numbers.push(p.number);
+            }
+        }
+        self.lose(&numbers, &frozen, None, effects);
+    }
+
+    /// The reader goes back for others. What was applied to those that are followed live need not be read again for them.
+    pub(super) fn acks_are_done(&mut self, applied: &[(i32, i64)]) {
+        let live = self.partitions.values_mut();
+        for p in live.filter(|p| p.stage == Stage::Live) {
+            raise(&mut p.acks_done, applied);
+        }
+    }
+
     fn replace_partition(&mut self, partition: Partition, effects: &mut Vec<Effect>) {
         self.drop_partition(partition.number, effects);
         self.partitions.insert(partition.number, partition);
@@ -335,14 +374,22 @@ impl Topic {
         self.moved = true;
     }
 
-    /// Somebody decided: what stood still goes on. True if the ACKs since E are to be read again.
-    pub(super) fn go_on(&mut self, effects: &mut Vec<Effect>) -> bool {
+    /// Somebody decided: what stood still goes on, without the ACKs that are known to be gone, if it stood still for some.
+    /// True if the ACKs since E are to be read again.
+    pub(super) fn go_on(
+        &mut self,
+        ack_log_starts: &[(i32, i64)],
+        effects: &mut Vec<Effect>,
+    ) -> bool {
         let mut replay_acks = false;
         for p in self.partitions.values_mut() {
-            let Stage::Lost(_, lost) = &p.stage else {
+            let Stage::Lost(frozen, lost) = &p.stage else {
                 continue;
             };
             let lost = *lost;
+            if frozen.why == FrozenWhy::AcksLost {
+                raise(&mut p.acks_done, ack_log_starts);
+            }
             replay_acks |= lost.replay_acks;
             p.stage = Stage::Replaying(None);
             p.skip_to(lost.resume_source);
@@ -448,8 +495,14 @@ impl Topic {
         {
             self.counters.lost_ranges += 1;
             let from = offset_in(&p.replay_from, *n);
-            frozen.get_or_insert_with(|| acks_frozen(self, *n, from, *start, now));
+            let acks = acks_frozen(self, *n, from, *start, now);
+            frozen = Some(match frozen {
+                Some(source) => source.and(&acks),
+                None => acks,
+            });
         }
+        // What is gone by now was told, or is no loss.
+        raise(&mut p.acks_done, &assignment.ack_log_starts);
         let resume_source = p.applied.max(log_start);
         match frozen {
             Some(frozen) if self.policy.on_lost_range == OnLostRange::Stop => {
@@ -492,6 +545,7 @@ impl Partition {
     /// The ACK topic was made anew: where anything stood on the old one says nothing any more.
     fn forget_ack_positions(&mut self) {
         self.replay_from = Vec::new();
+        self.acks_done = Vec::new();
         self.unheard = None;
         self.committed_acks = Vec::new();
         self.base.1 = Vec::new();
@@ -521,6 +575,7 @@ impl Partition {
         let in_flight = self.commit_in_flight.as_mut().map(|(_, acks)| acks);
         let known = [
             &mut self.replay_from,
+            &mut self.acks_done,
             &mut self.base.1,
             &mut self.committed_acks,
         ];
@@ -553,6 +608,17 @@ fn raise(offsets: &mut Vec<(i32, i64)>, to: &[(i32, i64)]) {
         match offsets.iter_mut().find(|(m, _)| m == n) {
             Some((_, offset)) => *offset = (*offset).max(*least),
             None => offsets.push((*n, *least)),
+        }
+    }
+}
+
+impl Frozen {
+    /// That was lost, too.
+    fn and(self, other: &Self) -> Self {
+        let detail = format!("{}; and {}", self.detail, other.detail);
+        Self {
+            detail: detail.into(),
+            ..self
         }
     }
 }

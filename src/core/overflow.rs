@@ -80,6 +80,13 @@ impl Overflow {
         self.asked = asked;
     }
 
+    /// What stood before that cannot be read again.
+    pub fn are_gone(&mut self, partition: i32, log_start: i64) {
+        if let Some(lowest) = self.lowest.get_mut(&partition) {
+            *lowest = (*lowest).max(log_start);
+        }
+    }
+
     /// That of what was rebuilt beside us.
     pub fn absorb(&mut self, other: Self, asked: u64) {
         for (partition, offset) in other.lowest {
@@ -205,6 +212,9 @@ impl Coordinator {
                 }
                 for (n, at) in std::mem::take(&mut topic.overflow.lowest) {
                     let at = at.max(topic.needed_from(n));
+                    for p in topic.partitions.values_mut() {
+                        p.needs_acks_again(n, at);
+                    }
                     // Where the reader is sent back for something else already, it comes by there.
                     let applied = state.topic.applied(n).unwrap_or(at);
                     let lowest = from.entry(n).or_insert(applied);

@@ -78,6 +78,8 @@ pub(super) struct Partition {
     pub committed_acks: Vec<(i32, i64)>,
     /// From where the ACKs are to be read again: E, or where the checkpoint had them applied.
     pub replay_from: Vec<(i32, i64)>,
+    /// Of the ACKs before these, none is read for it again: they were applied, or are gone, which was told.
+    pub acks_done: Vec<(i32, i64)>,
     pub committed: Option<(i64, Vec<(i32, i64)>)>,
     pub commit_in_flight: Option<(i64, Vec<(i32, i64)>)>,
     pub commit_tried_ms: u64,
@@ -130,6 +132,7 @@ impl Partition {
             base: (from, Vec::new()),
             committed_acks: Vec::new(),
             replay_from: Vec::new(),
+            acks_done: Vec::new(),
             committed: None,
             commit_in_flight: None,
             commit_tried_ms: 0,
@@ -184,6 +187,23 @@ impl Partition {
     pub fn low(&self) -> i64 {
         let first = self.slots.first().map(|(offset, _)| offset);
         first.unwrap_or(self.applied).min(self.applied)
+    }
+
+    /// From where it needs the ACKs of that partition of the ACK topic, while it is rebuilt.
+    pub fn needs_acks_from(&self, ack_partition: i32) -> i64 {
+        let from = offset_in(&self.replay_from, ack_partition);
+        let done = offset_in(&self.acks_done, ack_partition);
+        let committed = offset_in(&self.committed_acks, ack_partition);
+        from.max(done).max(committed)
+    }
+
+    /// Those from there on were applied, but for some.
+    pub fn needs_acks_again(&mut self, ack_partition: i32, from: i64) {
+        for (n, done) in &mut self.acks_done {
+            if *n == ack_partition {
+                *done = (*done).min(from);
+            }
+        }
     }
 
     /// ACKs that the checkpoint had applied are read again, too, from E on.

@@ -171,8 +171,10 @@ impl Coordinator {
     }
 
     fn adopt(&mut self, rebuild: &mut Self, ack: AckIx, effects: &mut Vec<Effect>) {
+        let applied = &self.acks[usize::from(ack.0)].topic.applied;
         for (ours, theirs) in self.topics.iter_mut().zip(&mut rebuild.topics) {
             if ours.settings.ack == ack {
+                ours.acks_are_done(applied);
                 ours.adopt(theirs);
             }
         }

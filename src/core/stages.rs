@@ -6,7 +6,7 @@ use super::coordinator::Coordinator;
 use super::effect::Effect;
 use super::event::Assignment;
 use super::guards::Guard;
-use super::low_water::{named, offset_in, raise};
+use super::low_water::{named, raise};
 use super::overflow::ReadAgain;
 use super::partition::Stage;
 use super::topic::Topic;
@@ -152,20 +152,31 @@ impl Coordinator {
                     let rebuilt = mine().filter(|p| p.stage != Stage::Live);
                     let applied = state.topic.applied(n).unwrap_or(start);
                     let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
+                    // What is gone since is told by the reader.
                     let lowest = rebuilt
-                        .map(|p| offset_in(&p.replay_from, n))
+                        .map(|p| p.needs_acks_from(n))
                         .chain(others)
                         .min()
                         .unwrap_or(applied);
-                    from.push(match lowest.max(start) {
-                        at if at <= 0 && start == LOG_START => (n, LOG_START),
+                    let lowest = if Guard::AcksFromWhereNeeded.holds() {
+                        lowest
+                    } else {
+                        lowest.max(start)
+                    };
+                    let is_named = || mine().any(|p| named(&p.replay_from, n).is_some());
+                    from.push(match lowest {
+                        ..0 => (n, start),
+                        // What was gone of it before anybody knew it is no loss.
+                        0 if start == LOG_START && !is_named() => (n, LOG_START),
                         at => (n, at),
                     });
                 }
                 from.sort_unstable();
-                if state.topic.lane == Lane::Rebuild {
-                    let mine = self.topics.iter_mut().filter(|t| t.settings.ack == ix);
-                    mine.for_each(Topic::begin_replay);
+                for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ix) {
+                    if state.topic.lane == Lane::Rebuild {
+                        topic.begin_replay();
+                    }
+                    topic.acks_are_done(&state.topic.applied);
                 }
                 // What was caught up before says nothing of what is read again.
                 state.topic.caught_up_as_of = None;

@@ -52,6 +52,8 @@ pub struct Driver {
     pub len: u32,
     /// That it is to be read is not answered.
     pub holds_sources: bool,
+    /// That ACKs are to be read from somewhere is not answered.
+    pub holds_acks: bool,
 }
 
 pub fn policy() -> Policy {
@@ -98,6 +100,7 @@ impl Driver {
             wall_set_ms: 0,
             len: 5,
             holds_sources: false,
+            holds_acks: false,
         }
     }
 
@@ -151,7 +154,9 @@ impl Driver {
                 }
                 Effect::ReadAcks { generation, .. } => {
                     self.generation = generation;
-                    self.acks_read(Vec::new());
+                    if !self.holds_acks {
+                        self.acks_read(Vec::new());
+                    }
                 }
                 Effect::AskAckEnds { ack, round } => {
                     let answer = Ok(vec![(0, self.ack_end)]);
@@ -290,6 +295,17 @@ impl Driver {
 
     fn acks_read(&mut self, records: Vec<AckRecord>) {
         self.acks_applied(records, vec![(0, self.ack_end)]);
+    }
+
+    /// By the newest order to read them, those up to there are gone.
+    pub fn acks_out_of_range(&mut self, log_start: i64) {
+        self.handle(Event::AckOutOfRange {
+            ack: AckIx(0),
+            lane: Lane::Main,
+            generation: self.generation,
+            partition: 0,
+            log_start,
+        });
     }
 
     /// By the newest order to read them.

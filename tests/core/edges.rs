@@ -218,6 +218,110 @@ fn where_the_ack_reader_was_left_is_no_loss_of_a_partition_whose_acks_are_read_f
     assert_eq!((it.outstanding(), it.low()), (0, 2));
 }
 
+/// Its source is read again, and meanwhile the ACK of its message was read by nobody and is deleted.
+fn acks_are_deleted_while_the_source_is_read(
+    meanwhile: impl FnOnce(&mut Member, &Logs),
+) -> (Logs, Member) {
+    let mut logs = Logs::new();
+    let mut it = Member::start(&logs, "g", policy(), 1_000);
+    logs.send();
+    it.pass(&logs, 500);
+    it.reads_source = false;
+    it.crash_to(&logs, 0, Some(vec![(0, 0)]));
+    it.pass(&logs, 100);
+    logs.ack(0);
+    logs.ack_start = 1;
+    meanwhile(&mut it, &logs);
+    it.reads_source = true;
+    it.pass(&logs, 5_000);
+    assert_eq!(it.frozen(), [FrozenWhy::AcksLost]);
+    assert!(it.published.is_empty(), "{:?}", it.published);
+    (logs, it)
+}
+
+#[test]
+fn acks_that_are_gone_while_the_source_is_read_are_told_though_the_reader_of_before_told_it_first()
+{
+    let told = |it: &mut Member, logs: &Logs| it.acks_out_of_range(logs, 0);
+    let (logs, mut it) = acks_are_deleted_while_the_source_is_read(told);
+    // Once somebody decided, what is gone is told no more, and what it may have been about is retried.
+    let goes_on = PolicyPatch {
+        on_lost_range: Some(OnLostRange::ReportAndContinue),
+        ..PolicyPatch::default()
+    };
+    it.overrides(&logs, goes_on);
+    it.overrides(&logs, PolicyPatch::default());
+    it.pass(&logs, 3_000);
+    assert_eq!((it.frozen(), it.published.len()), (vec![], 1));
+}
+
+#[test]
+fn acks_that_are_gone_while_the_source_is_read_are_told_though_a_later_assignment_found_them_gone()
+{
+    acks_are_deleted_while_the_source_is_read(|it, logs| {
+        let other = Assignment {
+            ack_log_starts: vec![(0, logs.ack_start)],
+            acks: Some(vec![(0, 1)]),
+            ..nothing_known(1)
+        };
+        it.handle(logs, Event::Assigned(vec![other]));
+        let partitions = vec![1];
+        let revoked = Event::Revoked {
+            topic: T,
+            partitions,
+        };
+        it.handle(logs, revoked);
+    });
+}
+
+/// The ACKs that a partition needs that goes on are gone; those of the others were read.
+#[test]
+fn acks_that_are_gone_are_lost_for_those_alone_that_had_not_read_them() {
+    let mut d = Driver::start(policy());
+    d.assign_other(1);
+    d.message_in(1);
+    for nothing in 100..108 {
+        d.ack(nothing);
+    }
+    // Its log has lost its end.
+    d.handle(Event::SourceOutOfRange {
+        topic: T,
+        partition: 1,
+        log_start: 0,
+        log_end: 0,
+    });
+    d.other_ends.insert(1, 0);
+    let outstanding = d.message(None, 7);
+    d.holds_acks = true;
+    let goes_on = PolicyPatch {
+        on_lost_range: Some(OnLostRange::ReportAndContinue),
+        ..PolicyPatch::default()
+    };
+    d.overrides(goes_on, false);
+    d.overrides(PolicyPatch::default(), false);
+    d.pass(1_000);
+    d.acks_out_of_range(5);
+    let frozen = d.core.frozen_topics(d.now());
+    let whose: Vec<_> = frozen.iter().map(|(_, f)| (f.why, &*f.detail)).collect();
+    assert_eq!(
+        whose,
+        [(
+            FrozenWhy::AcksLost,
+            "orders-acks/0: ACKs 0 to 4 were gone before they were read; who was acknowledged in them cannot be told, so \
+             nothing is retried"
+        )]
+    );
+    d.holds_acks = false;
+    d.acks_applied(Vec::new(), vec![(0, d.ack_end)]);
+    d.pass(2_000);
+    let retried: Vec<_> = d
+        .published
+        .iter()
+        .map(|p| (p.msg.partition, p.msg.origin))
+        .collect();
+    assert_eq!(retried, [(0, outstanding)]);
+}
+
 #[test]
 fn what_an_earlier_order_to_read_acks_did_not_find_is_no_loss() {
     let mut logs = Logs::new();

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use ackwarden::core::effect::Headers;
 use ackwarden::core::event::{Assignment, Fence, FetchOutcome, PublishOutcome};
 use ackwarden::core::image::PartitionImage;
+use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::types::{LOG_START, Lane};
 use ackwarden::core::view::{FrozenWhy, Lookup, OperatorAction, State};
 use ackwarden::core::{
@@ -227,6 +228,15 @@ impl Member {
         self.handle(logs, Event::Assigned(vec![assignment]));
     }
 
+    pub fn overrides(&mut self, logs: &Logs, overrides: PolicyPatch) {
+        let event = Event::PolicyChanged {
+            topic: T,
+            overrides,
+            apply_pending: false,
+        };
+        self.handle(logs, event);
+    }
+
     /// By a broker that was asked which partitions the ACK topic has.
     pub fn acks_have_partitions(&mut self, logs: &Logs, known: i32) {
         let partitions = (0..known).collect();
@@ -268,6 +278,10 @@ impl Member {
             self.source_at = Some(to);
             let applied = vec![(T, 0, to)];
             self.handle(logs, Event::SourceBatch(SourceBatch { records, applied }));
+        }
+        let position = self.acks_at.iter().find(|(n, _)| *n == 0);
+        if position.is_some_and(|(_, at)| *at < logs.ack_start) {
+            self.acks_out_of_range(logs, 0);
         }
         let mut batch = AckBatch {
             ack: A,
@@ -325,11 +339,13 @@ impl Member {
         self.core.handle_event(event, self.now(), &mut effects);
         for effect in effects {
             match effect {
-                Effect::ReadSource { from, .. } => {
+                Effect::ReadSource {
+                    partition: 0, from, ..
+                } => {
                     self.source_at = Some(from.max(logs.source_start));
                     self.paused = false;
                 }
-                Effect::StopSource { .. } => self.source_at = None,
+                Effect::StopSource { partition: 0, .. } => self.source_at = None,
                 Effect::PauseSource { .. } => self.paused = true,
                 Effect::ResumeSource { .. } => self.paused = false,
                 Effect::ReadAcks {
@@ -337,7 +353,8 @@ impl Member {
                 } => {
                     self.generation = generation;
                     for (n, offset) in from {
-                        let offset = if offset == LOG_START { 0 } else { offset };
+                        let first = if n == 0 { logs.ack_start } else { 0 };
+                        let offset = if offset == LOG_START { first } else { offset };
                         self.acks_at.retain(|(m, _)| *m != n);
                         self.acks_at.push((n, offset));
                     }

@@ -7,7 +7,7 @@ use ackwarden::core::{AckBatch, AckTarget, LogPosition, MsgRef, Verdict};
 
 use crate::group::PUBLISH_MS;
 use crate::truth::{is_ack, settles};
-use crate::world::{Acked, OUTSTANDING_MAX, Sent, World};
+use crate::world::{Acked, OUTSTANDING_MAX, PARTITIONS, Sent, World};
 
 impl World {
     /// Two copies of one attempt, of which neither names the other: an unclear report was behind it, and one of them may
@@ -107,7 +107,7 @@ impl World {
             );
         }
         // Tracked as a message of its own, with a history of its own; or its history is gone in part.
-        if self.is_estranged((msg.partition, msg.origin)) || self.losses.is_hurt(message) {
+        if self.is_estranged((msg.partition, msg.origin)) || self.is_hurt_aloud(msg, message) {
             return;
         }
         let newest = self
@@ -147,6 +147,23 @@ impl World {
         if !self.is_shared(message) && !gave_up_waiting {
             self.judge_evidence(message, headers, newest);
         }
+    }
+
+    /// Its own records are cut; or ACKs of it are gone, and that was told, or may have been before its partition was ours, or
+    /// before anybody knew theirs.
+    fn is_hurt_aloud(&self, msg: MsgRef, message: u64) -> bool {
+        let told = || {
+            let each = self.instances();
+            let counted: u64 = each
+                .flat_map(|i| i.core.topic_views(self.now()))
+                .map(|topic| topic.counters.lost_ranges)
+                .sum();
+            self.lost_ranges + counted > 0
+        };
+        let excused =
+            || msg.partition >= PARTITIONS || self.losses.excused.contains(&message) || told();
+        self.losses.touched.contains(&message)
+            || self.losses.unheard.contains(&message) && excused()
     }
 
     /// All ACKs of it are about records that are not read, since the source is paused for what is outstanding: they may be

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::world::World;
+use crate::world::{ACK_PARTITIONS, World};
 
 /// Records of one transaction at most.
 const TRANSACTION_MAX: usize = 3;
@@ -55,6 +55,8 @@ pub struct Losses {
     pub touched: BTreeSet<u64>,
     /// Something that was said of it is gone, perhaps unread.
     pub unheard: BTreeSet<u64>,
+    /// Of those, what is gone of a partition that was added, perhaps before anybody knew it.
+    pub excused: BTreeSet<u64>,
     /// Of an aborted transaction: it never was.
     pub aborted: BTreeSet<u64>,
     /// Compaction took it: that is no cut that anybody could report.
@@ -211,7 +213,11 @@ impl World {
         self.ack_logs[a].start = to;
         self.seen.deletions += 1;
         let gone = self.acks[a][from..to].iter().flatten();
-        self.losses.unheard.extend(gone.filter_map(|a| a.message));
+        let gone: Vec<u64> = gone.filter_map(|a| a.message).collect();
+        if a >= ACK_PARTITIONS as usize {
+            self.losses.excused.extend(&gone);
+        }
+        self.losses.unheard.extend(gone);
     }
 
     fn one_is_compacted(&mut self) {

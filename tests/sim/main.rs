@@ -113,6 +113,11 @@ fn what_was_found_once_stays_found() {
     for seed in [117_122, 163_153, 2_213_535, 2_226_222, 2_290_836] {
         judged(seed, World::new(seed));
     }
+    // ACKs were read from where their topic began by now, past E, and nobody said what was gone in between (2 911, 3 918, 55 103);
+    // or from its beginning, which E had named as 0 (33 324).
+    for seed in [2_911, 3_918, 33_324, 55_103] {
+        judged(seed, World::new(seed));
+    }
     // A fence that was asked before a partition was adopted was believed of that one too (216 539). What was timed anew
     // began with the timestamp of a record, which is its sender's (430 214).
     for seed in [41_796, 84_175, 216_539, 430_214, 633_687] {
