@@ -1,4 +1,4 @@
-//! The labels of the messages of one block: their texts behind each other in one buffer, and where each lies.
+//! The labels of the messages of one block: their texts behind each other in pieces of memory, and where each lies.
 //!
 //! A text stays where it is until the block goes, is packed, or its slot gets another message: whether it counts is the
 //! slot's business. Like the body, the labels are lent to a checkpoint without copying them.
@@ -7,12 +7,44 @@ use std::sync::Arc;
 
 use super::body::View;
 
-/// Where a slot's label lies in the buffer.
+/// Bytes of a piece. Allocators round larger ones up by as much as a quarter; it holds several of the longest ids.
+const PIECE: usize = 4_096;
+/// The smallest that a piece begins with.
+const PIECE_MIN: usize = 256;
+/// Bits of a text's length, and of its place among the pieces.
+const LEN_BITS: u32 = 10;
+const START_BITS: u32 = 32 - LEN_BITS;
+
+/// Where a slot's label lies.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     i: u16,
-    len: u16,
-    start: u32,
+    /// Its length, and its place, in halves that need no room between spans.
+    packed: [u16; 2],
+}
+
+impl Span {
+    /// `None`: it is longer, or lies further behind, than can be said.
+    fn new(i: u16, len: usize, start: usize) -> Option<Self> {
+        let fits = len < 1 << LEN_BITS && start < 1 << START_BITS;
+        let packed = (len as u32) << START_BITS | start as u32;
+        fits.then_some(Self {
+            i,
+            packed: [packed as u16, (packed >> 16) as u16],
+        })
+    }
+
+    fn packed(self) -> usize {
+        usize::from(self.packed[1]) << 16 | usize::from(self.packed[0])
+    }
+
+    fn len(self) -> usize {
+        self.packed() >> START_BITS
+    }
+
+    fn start(self) -> usize {
+        self.packed() & ((1 << START_BITS) - 1)
+    }
 }
 
 /// Texts by slot.
@@ -20,13 +52,13 @@ struct Span {
 pub(super) struct Texts {
     /// Ascending by slot.
     spans: Vec<Span>,
-    buffer: String,
+    /// Those behind the one that is being filled are empty.
+    pieces: Vec<String>,
+    filling: usize,
 }
 
-/// A buffer that has to grow does so by this share of itself: doubling it would waste half of what labels cost.
-const GROW_SHARE: usize = 8;
-/// A buffer of a block that stays may have this share of itself free.
-const SLACK_SHARE: usize = 16;
+/// A block that stays may have this share of its memory free.
+const SLACK_SHARE: usize = 32;
 
 impl Texts {
     fn place(&self, i: u16) -> Result<usize, usize> {
@@ -48,28 +80,49 @@ impl Texts {
     }
 
     fn text(&self, span: Span) -> Option<&str> {
-        let start = span.start as usize;
-        self.buffer.get(start..start + usize::from(span.len))
+        let from = span.start() % PIECE;
+        let piece = self.pieces.get(span.start() / PIECE)?;
+        piece.get(from..from + span.len())
     }
 
-    /// An id has at most 512 bytes, so that a block's fit into 32 bits many times over; what is absurdly long is cut off
-    /// by its length's type and so has no label.
+    /// An id has at most 512 bytes; what is longer than can be said has no label.
     fn set(&mut self, i: u16, text: &str) {
-        let start = u32::try_from(self.buffer.len());
-        let (Ok(start), Ok(len)) = (start, u16::try_from(text.len())) else {
+        if text.len() >= 1 << LEN_BITS {
+            return;
+        }
+        let mut span = Span::new(i, text.len(), self.room_for(text.len()));
+        if span.is_none() {
+            // Most of it are texts that others have replaced.
+            *self = self.kept(|kept| kept != i);
+            span = Span::new(i, text.len(), self.room_for(text.len()));
+        }
+        let Some(span) = span else {
             return;
         };
-        let missing = (self.buffer.len() + text.len()).saturating_sub(self.buffer.capacity());
-        if missing > 0 {
-            let more = (self.buffer.capacity() / GROW_SHARE).max(1_024);
-            self.buffer.reserve_exact(text.len() + more);
-        }
-        self.buffer.push_str(text);
-        let span = Span { i, len, start };
+        self.pieces[self.filling].push_str(text);
         match self.place(i) {
             Ok(at) => self.spans[at] = span,
             Err(at) => self.spans.insert(at, span),
         }
+    }
+
+    /// Where the next text goes, of that length.
+    fn room_for(&mut self, len: usize) -> usize {
+        let used = self.pieces.get(self.filling).map_or(0, String::len);
+        if used + len > PIECE {
+            self.filling += 1;
+        }
+        if self.pieces.len() == self.filling {
+            // The first may stay the only one.
+            let size = if self.filling == 0 { PIECE_MIN } else { PIECE };
+            self.pieces.push(String::with_capacity(size.max(len)));
+        }
+        let piece = &mut self.pieces[self.filling];
+        if piece.capacity() < piece.len() + len {
+            let size = (piece.capacity() * 2).clamp(piece.len() + len, PIECE);
+            piece.reserve_exact(size - piece.len());
+        }
+        self.filling * PIECE + piece.len()
     }
 
     fn forget(&mut self, i: u16) {
@@ -79,30 +132,40 @@ impl Texts {
     }
 
     fn has_slack(&self) -> bool {
-        let free = self.buffer.capacity() - self.buffer.len();
-        free > self.buffer.len() / SLACK_SHARE
+        let used: usize = self.pieces.iter().map(String::len).sum();
+        let taken: usize = self.pieces.iter().map(String::capacity).sum();
+        taken - used > used / SLACK_SHARE
             || self.spans.capacity() - self.spans.len() > self.spans.len() / SLACK_SHARE
-    }
-
-    fn bytes(&self) -> usize {
-        self.spans.iter().map(|s| usize::from(s.len)).sum()
     }
 
     /// Those alone that `keep` wants, in as little as it takes.
     fn kept(&self, mut keep: impl FnMut(u16) -> bool) -> Self {
         let spans = self.spans.iter().filter(|s| keep(s.i));
-        let mut kept = Self {
-            spans: spans.copied().collect(),
-            buffer: String::new(),
-        };
-        kept.spans.shrink_to_fit();
-        kept.buffer.reserve_exact(kept.bytes());
-        for span in &mut kept.spans {
-            let text = self.text(*span).unwrap_or_default();
-            span.start = kept.buffer.len() as u32;
-            kept.buffer.push_str(text);
+        let spans: Vec<Span> = spans.copied().collect();
+        let bytes: usize = spans.iter().map(|s| s.len()).sum();
+        let mut kept = Self::with_room(spans.len(), bytes);
+        for span in spans {
+            kept.set(span.i, self.text(span).unwrap_or_default());
         }
+        kept.pieces.iter_mut().for_each(String::shrink_to_fit);
         kept
+    }
+
+    fn with_room(texts: usize, bytes: usize) -> Self {
+        let mut room = Self::default();
+        room.spans.reserve_exact(texts);
+        room.pieces.reserve_exact(bytes.div_ceil(PIECE));
+        if bytes > 0 {
+            room.pieces.push(String::with_capacity(bytes.min(PIECE)));
+        }
+        room
+    }
+
+    /// None are left; their memory is.
+    fn clear(&mut self) {
+        self.spans.clear();
+        self.pieces.iter_mut().for_each(String::clear);
+        self.filling = 0;
     }
 }
 
@@ -184,8 +247,7 @@ impl BlockIds {
         if let Some(mut texts) = texts
             && spare.len() < SPARE_MAX
         {
-            texts.spans.clear();
-            texts.buffer.clear();
+            texts.clear();
             spare.push(texts);
         }
     }
@@ -211,10 +273,7 @@ pub(super) struct LentIds(Option<Arc<Box<Texts>>>);
 impl LentIds {
     /// Ascending by slot, as labels are made.
     pub fn of<'a>(texts: usize, bytes: usize, all: impl Iterator<Item = (u16, &'a str)>) -> Self {
-        let mut made = Texts {
-            spans: Vec::with_capacity(texts),
-            buffer: String::with_capacity(bytes),
-        };
+        let mut made = Texts::with_room(texts, bytes);
         for (i, text) in all {
             made.set(i, text);
         }
@@ -235,5 +294,67 @@ impl LentIds {
             let spans = texts.spans.iter();
             spans.filter_map(|s| Some((s.i, texts.text(*s)?)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(n: usize, len: usize) -> String {
+        format!("{n:0len$}")
+    }
+
+    proptest! {
+        /// Against a map from slots to texts. Said eighty times, texts that are replaced fill all the room there is.
+        #[test]
+        fn texts_are_a_map_from_slots_to_ids(
+            ops in prop::collection::vec((0..1_024_u16, 0..520_usize, 0..20_u8), 1..400),
+            slots in prop::sample::select(vec![3_u16, 1_024]),
+            times in prop::sample::select(vec![1_usize, 80]),
+        ) {
+            let mut texts = Texts::default();
+            let mut model: BTreeMap<u16, String> = BTreeMap::new();
+            for (n, (i, len, what)) in ops.into_iter().enumerate() {
+                let i = i % slots;
+                match what {
+                    0 => {
+                        texts.clear();
+                        model.clear();
+                    }
+                    1 => {
+                        texts = texts.kept(|i| i % 3 > 0);
+                        model.retain(|i, _| i % 3 > 0);
+                        prop_assert!(!texts.has_slack() || texts.spans.len() < 64);
+                    }
+                    2..5 => {
+                        texts.forget(i);
+                        model.remove(&i);
+                    }
+                    _ => for _ in 0..times {
+                        texts.set(i, &id(n, len));
+                        model.insert(i, id(n, len));
+                    },
+                }
+                prop_assert_eq!(texts.get(i), model.get(&i).map(String::as_str));
+            }
+            let all: Vec<_> = texts.spans.iter().map(|s| (s.i, texts.text(*s))).collect();
+            let wanted: Vec<_> = model.iter().map(|(i, t)| (*i, Some(t.as_str()))).collect();
+            prop_assert_eq!(all, wanted);
+        }
+    }
+
+    #[test]
+    fn a_span_holds_what_a_block_of_the_longest_ids_needs() {
+        let start = 1_024 * PIECE / (PIECE / 512);
+        let span = Span::new(1_023, 512, start).unwrap();
+        assert_eq!((span.i, span.len(), span.start()), (1_023, 512, start));
+        assert_eq!(size_of::<Span>(), 6);
+        assert!(Span::new(0, 1_024, 0).is_none());
+        assert!(Span::new(0, 0, 1 << START_BITS).is_none());
     }
 }

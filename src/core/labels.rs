@@ -2,7 +2,7 @@
 //!
 //! The index holds positions alone, found by a keyed hash of the id. Whether a message really carries the id is read from
 //! the message itself (the caller's `carries`): chance is no evidence, and two ids of one hash are no more than two ids.
-//! Twelve bytes a message; the tables are many small ones, so that none takes long to grow.
+//! Ten bytes a message; the tables are many small ones, so that none takes long to grow.
 
 use std::hash::Hasher;
 
@@ -14,7 +14,7 @@ use super::types::LogPosition;
 /// Tables, by the first bits of the hash.
 const SHARD_BITS: u32 = 6;
 /// Bits of an offset that an entry holds; the rest is its lane's.
-const OFFSET_BITS: u32 = 48;
+const OFFSET_BITS: u32 = 36;
 const OFFSET_LOW: i64 = (1 << OFFSET_BITS) - 1;
 
 /// The outstanding messages of one topic, by id.
@@ -28,16 +28,46 @@ pub(super) struct Labels {
 
 #[derive(Clone, Copy)]
 struct Entry {
-    hash: u32,
+    /// The hash's last 28 bits and the offset's last 36, in pieces that need no room between entries.
+    packed: [u16; 4],
     lane: u16,
-    offset_high: u16,
-    offset_low: u32,
 }
 
 impl Entry {
+    fn new(hash: Short, offset: i64, lane: u16) -> Self {
+        let packed = u64::from(hash.0) << OFFSET_BITS | (offset & OFFSET_LOW) as u64;
+        Self {
+            packed: [0, 16, 32, 48].map(|shift| (packed >> shift) as u16),
+            lane,
+        }
+    }
+
+    fn packed(&self) -> u64 {
+        let each = self.packed.iter().rev();
+        each.fold(0, |all, piece| all << 16 | u64::from(*piece))
+    }
+
+    fn hash(&self) -> Short {
+        Short((self.packed() >> OFFSET_BITS) as u32)
+    }
+
+    fn offset_low(&self) -> i64 {
+        self.packed() as i64 & OFFSET_LOW
+    }
+}
+
+/// What an entry holds of a hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short(u32);
+
+impl Short {
+    const fn of(hash: u64) -> Self {
+        Self((hash & ((1 << (64 - OFFSET_BITS)) - 1)) as u32)
+    }
+
     /// Spread over both ends, of which a table uses one for the place and one for the tag.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) << 32 | u64::from(hash)
+    fn spread(self) -> u64 {
+        u64::from(self.0) << OFFSET_BITS | u64::from(self.0)
     }
 }
 
@@ -77,8 +107,8 @@ impl Labels {
 
     fn position(lanes: &[LogPosition], entry: &Entry) -> Option<LogPosition> {
         let lane = lanes.get(usize::from(entry.lane))?;
-        let low = i64::from(entry.offset_high) << 32 | i64::from(entry.offset_low);
-        Some(LogPosition::new(lane.partition, lane.offset | low))
+        let offset = lane.offset | entry.offset_low();
+        Some(LogPosition::new(lane.partition, offset))
     }
 
     /// Labels a message; true if another outstanding one carries the id already. Beyond 65,536 lanes nothing is labelled:
@@ -104,10 +134,10 @@ impl Labels {
             self.shards.resize_with(1 << SHARD_BITS, HashTable::new);
         }
         let table = &mut self.shards[Self::shard(hash)];
-        let hash = hash as u32;
+        let hash = Short::of(hash);
         let mut reused = false;
-        for entry in table.iter_hash(Entry::spread(hash)) {
-            if entry.hash == hash
+        for entry in table.iter_hash(hash.spread()) {
+            if entry.hash() == hash
                 && let Some(other) = Self::position(&self.lanes, entry)
             {
                 if other == at {
@@ -116,14 +146,8 @@ impl Labels {
                 reused |= carries(other);
             }
         }
-        let low = at.offset & OFFSET_LOW;
-        let entry = Entry {
-            hash,
-            lane,
-            offset_high: (low >> 32) as u16,
-            offset_low: low as u32,
-        };
-        table.insert_unique(Entry::spread(hash), entry, |e| Entry::spread(e.hash));
+        let entry = Entry::new(hash, at.offset, lane);
+        table.insert_unique(hash.spread(), entry, |e| e.hash().spread());
         reused
     }
 
@@ -131,10 +155,10 @@ impl Labels {
         let Some(table) = self.shards.get_mut(Self::shard(hash)) else {
             return;
         };
-        let hash = hash as u32;
+        let hash = Short::of(hash);
         let lanes = &self.lanes;
-        let same = |e: &Entry| e.hash == hash && Self::position(lanes, e) == Some(at);
-        if let Ok(found) = table.find_entry(Entry::spread(hash), same) {
+        let same = |e: &Entry| e.hash() == hash && Self::position(lanes, e) == Some(at);
+        if let Ok(found) = table.find_entry(hash.spread(), same) {
             found.remove();
         }
     }
@@ -142,8 +166,8 @@ impl Labels {
     /// Some message with that hash, whether or not it carries the id: to have it at hand.
     pub fn first(&self, hash: u64) -> Option<LogPosition> {
         let table = self.shards.get(Self::shard(hash))?;
-        let hash = hash as u32;
-        let found = table.find(Entry::spread(hash), |e| e.hash == hash)?;
+        let hash = Short::of(hash);
+        let found = table.find(hash.spread(), |e| e.hash() == hash)?;
         Self::position(&self.lanes, found)
     }
 
@@ -152,13 +176,13 @@ impl Labels {
         let Some(table) = self.shards.get(Self::shard(hash)) else {
             return Carriers::None;
         };
-        let hash = hash as u32;
+        let hash = Short::of(hash);
         let mut found = Carriers::None;
-        for entry in table.iter_hash(Entry::spread(hash)) {
+        for entry in table.iter_hash(hash.spread()) {
             let Some(at) = Self::position(&self.lanes, entry) else {
                 continue;
             };
-            if entry.hash != hash || !carries(at) {
+            if entry.hash() != hash || !carries(at) {
                 continue;
             }
             found = match found {
@@ -194,7 +218,7 @@ mod tests {
             let mut labels = Labels::new(7);
             let mut model: BTreeMap<LogPosition, u8> = BTreeMap::new();
             let offset = |n: i64| if n == 5 { i64::MAX - 3 } else { n << 45 | n };
-            let hash = |id: u8| u64::from(id % 4) << 62 | u64::from(id % 3) << 30;
+            let hash = |id: u8| u64::from(id % 4) << 62 | u64::from(id % 3) << 20;
             for (id, partition, n, add) in ops {
                 let at = LogPosition::new(partition, offset(n));
                 if add && model.get(&at).is_none_or(|known| *known == id) {

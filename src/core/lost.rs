@@ -39,6 +39,7 @@ impl Coordinator {
             return;
         };
         let name = topic.settings.name.clone();
+        let ack = topic.settings.ack;
         let Some(p) = topic.partitions.get_mut(&partition) else {
             return;
         };
@@ -60,7 +61,8 @@ impl Coordinator {
             // What was read is gone, and other records have its offsets. Of what lies below the low-water mark nothing
             // is needed; the rest is known only by reading it again.
             let from = p.low().clamp(log_start, log_end.max(log_start));
-            let (low, acks) = p.base.clone();
+            let committed = p.committed.as_ref().filter(|(low, _)| from >= *low);
+            let (low, acks) = committed.unwrap_or(&p.base).clone();
             let acks = if from < low { Vec::new() } else { acks };
             let frozen = cut_frozen(&name, partition, p.applied, log_end, now);
             let mut begun = Partition::begun(p.number, from, &acks, topic.policy.timeout_ms, now);
@@ -76,9 +78,8 @@ impl Coordinator {
             resume_source,
             replay_acks: cut,
         };
-        let replay = topic.lose(&[partition], &frozen, Some(lost), effects);
-        if replay {
-            self.acks[usize::from(topic.settings.ack.0)].stage = AckStage::Waiting;
+        if topic.lose(&[partition], &frozen, Some(lost), effects) {
+            self.wait_for_sources(ack, |p| p.number != partition);
         }
     }
 
@@ -315,26 +316,39 @@ impl Topic {
         };
         self.overflow.are_gone(ack_partition, log_start);
         let frozen = acks_frozen(self, ack_partition, from, log_start, now);
-        let (mut numbers, gone) = (Vec::new(), [(ack_partition, log_start)]);
+        let mut numbers = Vec::new();
         for p in self.partitions.values_mut() {
-            // Of one that stands still for something else, it is told when it goes on.
-            let tells = match &p.stage {
-                Stage::Lost(frozen, _) => frozen.why == FrozenWhy::AcksLost,
-                Stage::Replaying(_) | Stage::Live => true,
-            };
-            if needed(p) < log_start && tells {
-                raise(&mut p.acks_done, &gone);
+            if needed(p) < log_start {
+                p.do_without_acks(&[(ack_partition, log_start)]);
+                if let Stage::Lost(stands_for, _) = &mut p.stage
+                    && stands_for.why != FrozenWhy::AcksLost
+                {
+                    // It is decided of with the rest.
+                    *stands_for = stands_for.and(&frozen);
+                }
                 numbers.push(p.number);
             }
         }
         self.lose(&numbers, &frozen, None, effects);
     }
 
-    /// The reader goes back for others. What was applied to those that are followed live need not be read again for them.
-    pub(super) fn acks_are_done(&mut self, applied: &[(i32, i64)]) {
-        let live = self.partitions.values_mut();
-        for p in live.filter(|p| p.stage == Stage::Live) {
-            raise(&mut p.acks_done, applied);
+    /// The reader goes back for others. What was applied to those that hear need not be read again for them, but for what
+    /// was let go. Those that are rebuilt take nothing early while their sources are read: what is kept is read again.
+    pub(super) fn acks_are_done(
+        &mut self,
+        applied: &[(i32, i64)],
+        hears: impl Fn(&Partition) -> bool,
+    ) {
+        let applied = applied.iter().map(|(n, at)| {
+            let let_go = self.overflow.lowest(*n);
+            (*n, let_go.map_or(*at, |lowest| lowest.min(*at)))
+        });
+        let applied: Vec<(i32, i64)> = applied.collect();
+        let none_by_id = self.early_by_id.is_empty();
+        for p in self.partitions.values_mut().filter(|p| hears(p)) {
+            if p.stage == Stage::Live || none_by_id && p.early.is_empty() {
+                raise(&mut p.acks_done, &applied);
+            }
         }
     }
 
@@ -500,9 +514,8 @@ impl Topic {
                 Some(source) => source.and(&acks),
                 None => acks,
             });
+            p.do_without_acks(&assignment.ack_log_starts);
         }
-        // What is gone by now was told, or is no loss.
-        raise(&mut p.acks_done, &assignment.ack_log_starts);
         let resume_source = p.applied.max(log_start);
         match frozen {
             Some(frozen) if self.policy.on_lost_range == OnLostRange::Stop => {
@@ -529,6 +542,12 @@ impl Partition {
         p.replay_from = acks.to_vec();
         p.base = (low, acks.to_vec());
         p
+    }
+
+    /// What is gone before there was told: it is not asked for again, neither now nor by a later owner.
+    fn do_without_acks(&mut self, gone_before: &[(i32, i64)]) {
+        raise(&mut self.acks_done, gone_before);
+        raise(&mut self.base.1, gone_before);
     }
 
     /// What lies between where it is applied and `offset` can never be read.
@@ -614,11 +633,10 @@ fn raise(offsets: &mut Vec<(i32, i64)>, to: &[(i32, i64)]) {
 
 impl Frozen {
     /// That was lost, too.
-    fn and(self, other: &Self) -> Self {
-        let detail = format!("{}; and {}", self.detail, other.detail);
+    fn and(&self, other: &Self) -> Self {
         Self {
-            detail: detail.into(),
-            ..self
+            detail: format!("{}; and {}", self.detail, other.detail).into(),
+            ..self.clone()
         }
     }
 }

@@ -203,6 +203,7 @@ impl Coordinator {
             }
             let mut from: BTreeMap<i32, i64> = BTreeMap::new();
             for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+                topic.acks_are_done(&state.topic.applied, Partition::hears);
                 // What was settled meanwhile is not to take the room again.
                 topic.begin_replay();
                 topic.overflow.is_read_again = Guard::OverflowWaits.holds();

@@ -189,6 +189,14 @@ impl Partition {
         first.unwrap_or(self.applied).min(self.applied)
     }
 
+    /// Whether what is read of its ACK topic is applied to it, unless its sources are waited for.
+    pub fn hears(&self) -> bool {
+        match &self.stage {
+            Stage::Live | Stage::Replaying(_) => true,
+            Stage::Lost(_, lost) => !lost.replay_acks,
+        }
+    }
+
     /// From where it needs the ACKs of that partition of the ACK topic, while it is rebuilt.
     pub fn needs_acks_from(&self, ack_partition: i32) -> i64 {
         let from = offset_in(&self.replay_from, ack_partition);

@@ -172,9 +172,11 @@ impl Coordinator {
 
     fn adopt(&mut self, rebuild: &mut Self, ack: AckIx, effects: &mut Vec<Effect>) {
         let applied = &self.acks[usize::from(ack.0)].topic.applied;
+        let rebuilt = &rebuild.acks[usize::from(ack.0)].topic.applied;
         for (ours, theirs) in self.topics.iter_mut().zip(&mut rebuild.topics) {
             if ours.settings.ack == ack {
-                ours.acks_are_done(applied);
+                ours.acks_are_done(applied, Partition::hears);
+                theirs.acks_are_done(rebuilt, Partition::hears);
                 ours.adopt(theirs);
             }
         }

@@ -8,7 +8,7 @@ use super::event::Assignment;
 use super::guards::Guard;
 use super::low_water::{named, raise};
 use super::overflow::ReadAgain;
-use super::partition::Stage;
+use super::partition::{Partition, Stage};
 use super::topic::Topic;
 use super::types::{AckIx, LOG_START, Lane, Now, Round};
 
@@ -59,6 +59,18 @@ impl AckState {
 }
 
 impl Coordinator {
+    /// The sources of an ACK topic are read (again) before its ACKs are. Until now those heard that were not rebuilt, and are
+    /// among `others`.
+    pub(super) fn wait_for_sources(&mut self, ack: AckIx, others: impl Fn(&Partition) -> bool) {
+        let state = &mut self.acks[usize::from(ack.0)];
+        if state.stage != AckStage::Waiting {
+            for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
+                topic.acks_are_done(&state.topic.applied, |p| p.hears() && others(p));
+            }
+        }
+        state.stage = AckStage::Waiting;
+    }
+
     pub(super) fn assigned(
         &mut self,
         assignments: Vec<Assignment>,
@@ -66,10 +78,19 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         for assignment in assignments {
+            let Some(topic) = self.topics.get(usize::from(assignment.topic.0)) else {
+                continue;
+            };
+            let ack = topic.settings.ack;
+            if Guard::SourceBeforeAcks.holds() {
+                // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
+                // others changes nothing.
+                self.wait_for_sources(ack, |_| true);
+            }
             let Some(topic) = self.topics.get_mut(usize::from(assignment.topic.0)) else {
                 continue;
             };
-            let acks = &mut self.acks[usize::from(topic.settings.ack.0)];
+            let acks = &mut self.acks[usize::from(ack.0)];
             for (partition, start) in &mut acks.log_starts {
                 // Who was asked has not heard of it.
                 if named(&assignment.ack_log_starts, *partition).is_none() {
@@ -96,11 +117,6 @@ impl Coordinator {
             topic.partitions.insert(number, partition);
             topic.overflow.is_known_to_all = false;
             topic.replay_ends = Vec::new();
-            if Guard::SourceBeforeAcks.holds() {
-                // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
-                // others changes nothing.
-                acks.stage = AckStage::Waiting;
-            }
             topic.ask_fence_anew();
         }
     }
@@ -151,7 +167,13 @@ impl Coordinator {
                 for (n, start) in known {
                     let rebuilt = mine().filter(|p| p.stage != Stage::Live);
                     let applied = state.topic.applied(n).unwrap_or(start);
-                    let others = mine().any(|p| p.stage == Stage::Live).then_some(applied);
+                    // Of one that is known and was not read yet, all that there is.
+                    let others = mine()
+                        .any(|p| p.stage == Stage::Live)
+                        .then(|| match applied {
+                            ..0 => start.max(0),
+                            at => at,
+                        });
                     // What is gone since is told by the reader.
                     let lowest = rebuilt
                         .map(|p| p.needs_acks_from(n))
@@ -176,7 +198,7 @@ impl Coordinator {
                     if state.topic.lane == Lane::Rebuild {
                         topic.begin_replay();
                     }
-                    topic.acks_are_done(&state.topic.applied);
+                    topic.acks_are_done(&state.topic.applied, |p| p.stage == Stage::Live);
                 }
                 // What was caught up before says nothing of what is read again.
                 state.topic.caught_up_as_of = None;

@@ -597,6 +597,9 @@ impl Topic {
             for p in self.partitions.values_mut() {
                 if let Stage::Lost(_, lost) = &mut p.stage {
                     lost.replay_acks = true;
+                    for ack in &by_id {
+                        p.needs_acks_again(ack.at.partition, ack.at.offset);
+                    }
                 }
             }
         }

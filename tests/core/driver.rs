@@ -54,6 +54,8 @@ pub struct Driver {
     pub holds_sources: bool,
     /// That ACKs are to be read from somewhere is not answered.
     pub holds_acks: bool,
+    /// From where they were to be read last.
+    pub acks_from: Vec<(i32, i64)>,
 }
 
 pub fn policy() -> Policy {
@@ -101,6 +103,7 @@ impl Driver {
             len: 5,
             holds_sources: false,
             holds_acks: false,
+            acks_from: Vec::new(),
         }
     }
 
@@ -152,8 +155,11 @@ impl Driver {
                         applied,
                     }));
                 }
-                Effect::ReadAcks { generation, .. } => {
+                Effect::ReadAcks {
+                    from, generation, ..
+                } => {
                     self.generation = generation;
+                    self.acks_from = from;
                     if !self.holds_acks {
                         self.acks_read(Vec::new());
                     }

@@ -323,6 +323,46 @@ fn acks_that_are_gone_are_lost_for_those_alone_that_had_not_read_them() {
 }
 
 #[test]
+fn acks_that_were_applied_in_a_rebuild_are_not_read_again_when_another_partition_comes() {
+    let mut d = Driver::new(policy());
+    d.ack_end = 10;
+    d.holds_acks = true;
+    d.assign(0, 0);
+    d.acks_applied(Vec::new(), vec![(0, 8)]);
+    let later = Assignment {
+        acks: Some(vec![(0, 6)]),
+        ack_log_starts: vec![(0, 5)],
+        ..nothing_known(1)
+    };
+    d.other_ends.insert(1, 0);
+    d.handle(Event::Assigned(vec![later]));
+    d.pass(500);
+    // Those before 5 are gone, and nobody needs them.
+    assert_eq!(d.acks_from, [(0, 6)]);
+}
+
+#[test]
+fn acks_that_are_lost_while_a_partition_stands_still_for_something_else_are_told_with_it() {
+    let mut d = Driver::start(policy());
+    stands_still_before_3(&mut d);
+    d.ack(100);
+    d.acks_out_of_range(7);
+    let frozen = d.core.frozen_topics(d.now());
+    let [(_, frozen)] = &frozen[..] else {
+        panic!("{frozen:?}");
+    };
+    assert_eq!(frozen.why, FrozenWhy::SourceLost);
+    assert!(
+        frozen.detail.contains("ACKs 2 to 6 were gone"),
+        "{}",
+        frozen.detail
+    );
+    goes_on(&mut d);
+    d.pass(1_000);
+    assert_eq!(d.core.frozen_topics(d.now()), []);
+}
+
+#[test]
 fn what_an_earlier_order_to_read_acks_did_not_find_is_no_loss() {
     let mut logs = Logs::new();
     let mut it = Member::start(&logs, "g", policy(), 1_000);
@@ -487,6 +527,44 @@ fn what_was_said_of_a_partition_that_stood_still_makes_no_orphans_when_it_goes_o
     d.message(Some("m"), 7);
     d.pass(1_000);
     assert_eq!(d.core.outstanding(), 0);
+}
+
+/// It was kept for a message that is not read yet, and the reader went back for others.
+#[test]
+fn an_early_ack_that_finds_nothing_while_its_partition_stands_still_is_read_again_when_that_goes_on()
+ {
+    let mut d = Driver::start(policy());
+    d.assign_other(1);
+    d.source_end = 5;
+    let m = AckTarget::Id {
+        topic: T,
+        id: "m".into(),
+    };
+    d.say(m, Verdict::Ack, None);
+    d.message_in(1);
+    let out_of_range = |partition, log_start, log_end| Event::SourceOutOfRange {
+        topic: T,
+        partition,
+        log_start,
+        log_end,
+    };
+    d.handle(out_of_range(1, 0, 0));
+    d.other_ends.insert(1, 0);
+    goes_on(&mut d);
+    d.overrides(PolicyPatch::default(), false);
+    d.pass(3_000);
+    d.handle(out_of_range(0, 3, 5));
+    d.pass(3_000);
+    assert_eq!((d.core.early_by_id(), &d.acks_from[..]), (0, &[(0, 0)][..]));
+    d.holds_acks = true;
+    d.acks_from.clear();
+    goes_on(&mut d);
+    d.handle(Event::SourceBatch(SourceBatch {
+        applied: vec![(T, 0, 5)],
+        ..SourceBatch::default()
+    }));
+    d.pass(3_000);
+    assert_eq!(d.acks_from, [(0, 0)]);
 }
 
 fn goes_on_by_itself() -> Policy {
