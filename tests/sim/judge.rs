@@ -411,7 +411,10 @@ impl World {
             OperatorReply::AlreadyHolds(state) if state.is_settled() => {
                 // A dead letter is one before its settlement says so.
                 let dead = self.dead_letters.iter().any(|(m, _)| *m == message);
-                let undecidable = self.is_shared(message) || self.losses.is_hurt(message);
+                let undecidable = self.is_shared(message)
+                    || self.losses.is_hurt(message)
+                    // Asked for by the position of a twin that nobody knows (30 144 469).
+                    || self.has_twins(message);
                 dead || self.is_settled(message) || undecidable
             }
             _ => true,
