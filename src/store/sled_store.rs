@@ -46,8 +46,9 @@ const REWRITE_FACTOR: u64 = 3;
 
 /// A store in a directory of its own; see the module.
 pub struct SledStore {
-    directory: Directory,
+    /// Closed before the directory is let go of.
     open: Option<Open>,
+    directory: Directory,
     rewrite_floor_bytes: u64,
     disk_bytes: u64,
 }

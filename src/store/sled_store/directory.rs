@@ -32,7 +32,19 @@ const MAGIC: &str = "ackwarden-store";
 pub(super) struct Directory {
     path: PathBuf,
     generation: u64,
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The lock of a store's directory. It is let go by name, not by closing its file: a process that is just being started by
+/// another thread has that file open, too, until it becomes another program.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it lets go of it, too, a moment later.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Directory {
@@ -138,14 +150,14 @@ pub(super) fn is_ours(name: &str) -> bool {
 }
 
 /// Takes the lock of a store's directory; [`Trouble::InUse`] while another has it.
-pub(super) fn lock(path: &Path) -> Result<File, Trouble> {
+pub(super) fn lock(path: &Path) -> Result<Lock, Trouble> {
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path.join(LOCK))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(Trouble::InUse),
         Err(TryLockError::Error(error)) => Err(error.into()),
     }
@@ -199,4 +211,20 @@ fn write_current(path: &Path, generation: u64) -> Result<(), Trouble> {
     fs::rename(&new, path.join(CURRENT))?;
     sync_directory(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_locks_file_that_a_starting_process_has_does_not_hold_it() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let held = lock(dir.path()).expect("locked");
+        let copy = held.0.try_clone().expect("cloned");
+        assert!(matches!(lock(dir.path()), Err(Trouble::InUse)));
+        drop(held);
+        lock(dir.path()).expect("locked again");
+        drop(copy);
+    }
 }
