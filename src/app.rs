@@ -10,7 +10,7 @@ mod supervisor;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, channel};
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::kafka::settings::ClientSettings;
 use crate::kafka::trouble::Trouble;
 use crate::ports::{ApiRequest, Refusal, Stats, Store, StoreError};
 use crate::runtime::prepare::{self, PrepareError, Scribe};
-use crate::runtime::{Answer, Inbox, Input, Names, TopicIds, lines, refresh_counts};
+use crate::runtime::{Answer, Inbox, Input, Names, RequestLine, TopicIds, lines, refresh_counts};
 
 /// The member's end.
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ pub struct Service {
 #[derive(Default)]
 pub struct StopSwitch {
     stopped: AtomicBool,
-    engine: Mutex<Option<SyncSender<Input>>>,
+    engine: Mutex<Option<RequestLine>>,
 }
 
 impl StopSwitch {
@@ -94,13 +94,13 @@ impl StopSwitch {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    fn engine(&self) -> Option<SyncSender<Input>> {
+    fn engine(&self) -> Option<RequestLine> {
         let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.clone()
     }
 
-    fn set_engine(&self, inputs: Option<SyncSender<Input>>) {
-        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = inputs;
+    fn set_engine(&self, requests: Option<RequestLine>) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = requests;
     }
 }
 
@@ -230,15 +230,13 @@ fn spawn_bridge(
         .name("bridge".into())
         .spawn(move || {
             while let Some(request) = requests.blocking_recv() {
-                let request = match stop.engine() {
-                    Some(engine) => match engine.send(Input::Api(request)) {
-                        Ok(()) => continue,
-                        Err(std::sync::mpsc::SendError(Input::Api(request))) => request,
-                        Err(_) => continue,
-                    },
-                    None => request,
+                let unanswered = match stop.engine() {
+                    Some(engine) => engine.put(request),
+                    None => Some(request),
                 };
-                not_yet(request, &trouble, max_outstanding);
+                if let Some(request) = unanswered {
+                    not_yet(request, &trouble, max_outstanding);
+                }
             }
         })?;
     Ok(())
@@ -297,7 +295,7 @@ fn run(
         return Ok(());
     };
     state.keep_what_fits(&names);
-    let (inputs, ack_line, received) = lines();
+    let (inputs, ack_line, request_line, received) = lines();
     let counts = PartitionCounts::default();
     refresh_counts(&names, &admin, &counts);
     let inbox = Inbox::new(inputs.clone());
@@ -354,7 +352,7 @@ fn run(
     };
     let engine =
         supervisor.start_engine(store, to, publisher, counts, inbox, (ack_line, received))?;
-    stop.set_engine(Some(inputs.clone()));
+    stop.set_engine(Some(request_line));
     let outcome = supervisor.supervise(&inputs, &engine);
     let _ = inputs.send(Input::Stop);
     let joined = engine.join();

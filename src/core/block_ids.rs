@@ -288,6 +288,11 @@ impl LentIds {
         self.0.as_ref()?.get(i)
     }
 
+    /// Some of them may be of slots that do not count.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |texts| texts.spans.len())
+    }
+
     pub fn each(&self) -> impl Iterator<Item = (u16, &str)> {
         let texts = self.0.as_deref();
         texts.into_iter().flat_map(|texts| {

@@ -59,6 +59,11 @@ pub struct Columns {
 }
 
 impl BlockImage {
+    /// How many labels it has, with those of entries that do not count.
+    pub(super) fn labels_at_most(&self) -> usize {
+        self.ids.0.len()
+    }
+
     /// The labels of its entries: (slot, id), ascending.
     pub fn labels(&self) -> impl Iterator<Item = (u16, &str)> {
         let view = self.entries.lent.view();

@@ -208,15 +208,19 @@ impl Topic {
             .collect();
         p.set_timeout(self.policy.timeout_ms, p.spans.is_empty());
         let mut dropped = Vec::new();
+        self.labels
+            .reserve(image.blocks.iter().map(BlockImage::labels_at_most).sum());
+        let mut found: Vec<(u64, LogPosition)> = Vec::new();
         for block in image.blocks {
             let base = block.base;
             for (slot, id) in block.labels() {
                 let offset = base + i64::from(slot);
                 if offset >= low || !Guard::CheckpointBelowLow.holds() {
-                    let hash = self.labels.hash(id);
-                    self.labels.add(hash, p.at(offset), |_| false);
+                    found.push((self.labels.hash(id), p.at(offset)));
                 }
             }
+            self.labels.add_all(&found);
+            found.clear();
             if !p.restore_block(block, low, now) {
                 dropped.push(base);
             }

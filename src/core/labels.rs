@@ -5,10 +5,12 @@
 //! Ten bytes a message; the tables are many small ones, so that none takes long to grow.
 
 use std::hash::Hasher;
+use std::hint::black_box;
 
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 
+use super::ahead::TOGETHER;
 use super::types::LogPosition;
 
 /// Tables, by the first bits of the hash.
@@ -149,6 +151,31 @@ impl Labels {
         let entry = Entry::new(hash, at.offset, lane);
         table.insert_unique(hash.spread(), entry, |e| e.hash().spread());
         reused
+    }
+
+    /// There will be so many more.
+    pub fn reserve(&mut self, labels: usize) {
+        if labels == 0 {
+            return;
+        }
+        if self.shards.is_empty() {
+            self.shards.resize_with(1 << SHARD_BITS, HashTable::new);
+        }
+        for table in &mut self.shards {
+            table.reserve(labels >> SHARD_BITS, |e| e.hash().spread());
+        }
+    }
+
+    /// Labels these messages; that another one carries the id of one of them is not asked.
+    pub fn add_all(&mut self, labels: &[(u64, LogPosition)]) {
+        for some in labels.chunks(TOGETHER) {
+            // Looked at once before, so that the processor waits for all of it at once.
+            let found = some.iter().filter_map(|(hash, _)| self.first(*hash));
+            black_box(found.map(|at| at.offset).fold(0, i64::wrapping_add));
+            for (hash, at) in some {
+                self.add(*hash, *at, |_| false);
+            }
+        }
     }
 
     pub fn remove(&mut self, hash: u64, at: LogPosition) {

@@ -324,7 +324,7 @@ impl Engine {
                     }
                 }
             }
-            Input::Stop | Input::AcksWait => {}
+            Input::Stop | Input::OthersWait => {}
         }
         self.finish();
     }

@@ -20,8 +20,8 @@ pub enum Input {
         partition: i32,
         event: Event,
     },
-    /// There are some in their line.
-    AcksWait,
+    /// There is something in another line.
+    OthersWait,
     Api(ApiRequest),
     /// Answers wait to be taken.
     Answers(Waiting),

@@ -1,8 +1,11 @@
-//! What waits for the engine, in two lines: ACKs, and everything else.
+//! What waits for the engine, in three lines: ACKs, what users ask, and everything else.
 //!
 //! An ACK by id that is applied before its message was read has to be kept until then, which costs more than everything else
 //! that is done for a message. After an outage both logs are behind, and the ACKs, which are small, come sooner. So the engine
-//! may let them wait: their readers then wait, too. Between the two lines any order is one that Kafka could have brought.
+//! may let them wait: their readers then wait, too. Between these two lines any order is one that Kafka could have brought.
+//!
+//! What users ask does not stand behind what was read: they look when much is going on. It is answered in turn with the rest,
+//! and each answer is bounded in work, so that who asks all the time does not keep the engine from its work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +16,7 @@ use std::time::Duration;
 
 use super::input::Input;
 use crate::core::{AckBatch, Event};
+use crate::ports::ApiRequest;
 
 /// How many inputs may wait in each line; a reader's batch is one. Past it, readers wait: that is the back-pressure.
 const LINE_MAX: usize = 32;
@@ -23,40 +27,65 @@ const ACKS_AFTER: u32 = 16;
 #[derive(Clone)]
 pub struct AckLine {
     batches: SyncSender<AckBatch>,
+    bell: Bell,
+}
+
+/// Where what users ask is put.
+#[derive(Clone)]
+pub struct RequestLine {
+    requests: SyncSender<ApiRequest>,
+    bell: Bell,
+}
+
+/// Wakes an engine that sleeps on the line of everything else.
+#[derive(Clone)]
+struct Bell {
     inputs: SyncSender<Input>,
-    is_told: Arc<AtomicBool>,
+    is_rung: Arc<AtomicBool>,
 }
 
 /// What the engine takes them from.
 pub struct Lines {
     inputs: Receiver<Input>,
     acks: Receiver<AckBatch>,
-    is_told: Arc<AtomicBool>,
+    requests: Receiver<ApiRequest>,
+    is_rung: Arc<AtomicBool>,
+    /// What was taken last is what a user asked.
+    was_request: bool,
     /// What was taken of the other line since.
     since_acks: u32,
     /// What comes behind so many batches of ACKs, which were read before it was found.
     behind: Option<(Input, usize)>,
 }
 
-/// Both ends of both.
+/// Both ends of all.
 #[must_use]
-pub fn lines() -> (SyncSender<Input>, AckLine, Lines) {
+pub fn lines() -> (SyncSender<Input>, AckLine, RequestLine, Lines) {
     let (inputs, received) = sync_channel(LINE_MAX);
     let (batches, acks) = sync_channel(LINE_MAX);
-    let is_told = Arc::new(AtomicBool::new(false));
-    let line = AckLine {
-        batches,
+    let (asked, requests) = sync_channel(LINE_MAX);
+    let bell = Bell {
         inputs: inputs.clone(),
-        is_told: Arc::clone(&is_told),
+        is_rung: Arc::default(),
     };
     let lines = Lines {
         inputs: received,
         acks,
-        is_told,
+        requests,
+        is_rung: Arc::clone(&bell.is_rung),
+        was_request: false,
         since_acks: 0,
         behind: None,
     };
-    (inputs, line, lines)
+    let ack_line = AckLine {
+        batches,
+        bell: bell.clone(),
+    };
+    let request_line = RequestLine {
+        requests: asked,
+        bell,
+    };
+    (inputs, ack_line, request_line, lines)
 }
 
 impl AckLine {
@@ -66,23 +95,49 @@ impl AckLine {
     /// The engine is gone.
     pub fn put(&self, batch: AckBatch) -> Result<(), SendError<AckBatch>> {
         self.batches.send(batch)?;
-        if !self.is_told.swap(true, Ordering::AcqRel)
-            && let Err(TrySendError::Full(_)) = self.inputs.try_send(Input::AcksWait)
-        {
-            // It does not sleep, and looks itself before it does.
-            self.is_told.store(false, Ordering::Release);
-        }
+        self.bell.ring();
         Ok(())
     }
 }
 
+impl RequestLine {
+    /// Waits while the line is full. Gives it back where the engine is gone.
+    #[must_use]
+    pub fn put(&self, request: ApiRequest) -> Option<ApiRequest> {
+        match self.requests.send(request) {
+            Ok(()) => {
+                self.bell.ring();
+                None
+            }
+            Err(SendError(request)) => Some(request),
+        }
+    }
+}
+
+impl Bell {
+    fn ring(&self) {
+        if !self.is_rung.swap(true, Ordering::AcqRel)
+            && let Err(TrySendError::Full(_)) = self.inputs.try_send(Input::OthersWait)
+        {
+            // It does not sleep, and looks itself before it does.
+            self.is_rung.store(false, Ordering::Release);
+        }
+    }
+}
+
 impl Lines {
-    /// What comes next, within that time: of the two lines in turn. If ACKs are to `wait`, they are taken where nothing else
-    /// is there, and else one batch for each sixteen of the rest.
+    /// What comes next, within that time: what users ask and the rest in turn, and of that the two lines in turn. If ACKs are
+    /// to `wait`, they are taken where nothing else is there, and else one batch for each sixteen of the rest.
     ///
     /// # Errors
     /// Nothing came, or nobody can send any more.
     pub fn next(&mut self, acks_wait: bool, within: Duration) -> Result<Input, RecvTimeoutError> {
+        if !self.was_request
+            && let Some(request) = self.request()
+        {
+            return Ok(request);
+        }
+        self.was_request = false;
         if let Some((input, ahead)) = self.behind.take() {
             if ahead > 0
                 && let Some(acks) = self.acks()
@@ -106,8 +161,17 @@ impl Lines {
         if let Some(input) = self.acks() {
             return Ok(input);
         }
+        if let Some(request) = self.request() {
+            return Ok(request);
+        }
         let input = self.inputs.recv_timeout(within)?;
         Ok(self.taken(input))
+    }
+
+    fn request(&mut self) -> Option<Input> {
+        let request = self.requests.try_recv().ok()?;
+        self.was_request = true;
+        Some(Input::Api(request))
     }
 
     fn acks(&mut self) -> Option<Input> {
@@ -118,8 +182,8 @@ impl Lines {
 
     fn taken(&mut self, input: Input) -> Input {
         self.since_acks = self.since_acks.saturating_add(1);
-        if matches!(input, Input::AcksWait) {
-            self.is_told.store(false, Ordering::Release);
+        if matches!(input, Input::OthersWait) {
+            self.is_rung.store(false, Ordering::Release);
         }
         if comes_behind_acks(&input)
             && let Some(acks) = self.acks()
@@ -134,6 +198,7 @@ impl Lines {
     pub fn clear(&mut self) {
         while self.inputs.try_recv().is_ok() {}
         while self.acks.try_recv().is_ok() {}
+        while self.requests.try_recv().is_ok() {}
     }
 }
 
@@ -162,12 +227,13 @@ mod tests {
         }
     }
 
-    /// `t`: a tick, `a`: ACKs, `.`: what says that there are some, `!`: that some are gone.
+    /// `t`: a tick, `a`: ACKs, `?`: what a user asks, `.`: what says that there is some, `!`: that ACKs are gone.
     fn taken(lines: &mut Lines, acks_wait: bool, count: usize) -> String {
         let next = |_| match lines.next(acks_wait, SOON) {
             Ok(Input::Event(Event::Tick)) => 't',
             Ok(Input::Event(Event::AckBatch(_))) => 'a',
-            Ok(Input::AcksWait) => '.',
+            Ok(Input::OthersWait) => '.',
+            Ok(Input::Api(_)) => '?',
             Ok(Input::Event(Event::AckOutOfRange { .. })) => '!',
             _ => '-',
         };
@@ -182,15 +248,27 @@ mod tests {
 
     #[test]
     fn they_take_turns() {
-        let (inputs, acks, mut lines) = lines();
+        let (inputs, acks, _requests, mut lines) = lines();
         ticks(&inputs, 3);
         (0..3).for_each(|n| acks.put(batch(n)).unwrap());
         assert_eq!(taken(&mut lines, false, 8), "tatata.-");
     }
 
     #[test]
+    fn what_users_ask_goes_before_all_that_waits_and_in_turn_with_it() {
+        let (inputs, acks, requests, mut lines) = lines();
+        ticks(&inputs, 3);
+        acks.put(batch(0)).unwrap();
+        for _ in 0..6 {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            assert!(requests.put(ApiRequest::Stats { reply }).is_none());
+        }
+        assert_eq!(taken(&mut lines, false, 12), "?t?a?t?t?.?-");
+    }
+
+    #[test]
     fn acks_that_wait_come_when_nothing_else_is_there_and_now_and_then() {
-        let (inputs, acks, mut lines) = lines();
+        let (inputs, acks, _requests, mut lines) = lines();
         (0..3).for_each(|n| acks.put(batch(n)).unwrap());
         ticks(&inputs, 20);
         let expected = format!(".{}a{}aa-", "t".repeat(15), "t".repeat(5));
@@ -199,7 +277,7 @@ mod tests {
 
     #[test]
     fn that_acks_are_gone_is_told_behind_those_that_were_read() {
-        let (inputs, acks, mut lines) = lines();
+        let (inputs, acks, _requests, mut lines) = lines();
         (0..5).for_each(|n| acks.put(batch(n)).unwrap());
         let gone = Event::AckOutOfRange {
             ack: AckIx(0),
@@ -215,7 +293,7 @@ mod tests {
 
     #[test]
     fn whoever_sleeps_is_woken_by_acks_each_time() {
-        let (_inputs, acks, mut lines) = lines();
+        let (_inputs, acks, _requests, mut lines) = lines();
         let putting = std::thread::spawn(move || {
             for n in 0..200 {
                 if n % 20 == 0 {
@@ -231,7 +309,7 @@ mod tests {
                     assert_eq!(batch.generation, next);
                     next += 1;
                 }
-                Ok(Input::AcksWait) => {}
+                Ok(Input::OthersWait) => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -240,7 +318,7 @@ mod tests {
 
     #[test]
     fn acks_that_came_while_the_other_line_was_full_are_found_behind_it() {
-        let (inputs, acks, mut lines) = lines();
+        let (inputs, acks, _requests, mut lines) = lines();
         ticks(&inputs, LINE_MAX);
         acks.put(batch(0)).unwrap();
         let all = taken(&mut lines, true, LINE_MAX + 2);

@@ -28,7 +28,7 @@ pub use engine::{Engine, EngineParts, Hands};
 pub use hands::{Ask, KafkaHands, RebuildReader, TopicIds};
 pub use inbox::{Answer, Inbox};
 pub use input::{FetchFor, Fetched, Input};
-pub use lines::{AckLine, Lines, lines};
+pub use lines::{AckLine, Lines, RequestLine, lines};
 pub use lookups::{answer_asks, keep_round, refresh_counts};
 pub use names::Names;
 pub use sinks::{AckSink, SourceSink, StateSink};

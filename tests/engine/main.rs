@@ -151,7 +151,7 @@ impl Running {
             "c".into(),
             "o".into(),
         );
-        let (inputs, _acks, received) = lines();
+        let (inputs, _acks, _requests, received) = lines();
         let reopen = Box::new(|| -> Result<Box<dyn Store>, _> { Ok(Box::new(MemoryStore::new())) });
         let checkpoints =
             Checkpoints::spawn(store, StoreIdentity::default(), reopen, inputs.clone())
