@@ -125,7 +125,10 @@ impl Topic {
             let msg = self.msg(at.partition, m.position.offset);
             return Ok((m.state, msg, m.newest_delivery, m.attempt));
         }
-        if at.offset >= p.applied || at.offset < p.born || p.was_lost(at.offset) {
+        // Of one that stands still on the way to being rebuilt, a copy that keeps the message may lie in what was not read.
+        let is_unread = matches!(&p.stage, Stage::Lost(_, lost) if lost.replay_acks);
+        let untracked = at.offset < p.born || p.was_lost(at.offset);
+        if at.offset >= p.applied || untracked || is_unread {
             return Err(Lookup::Untracked);
         }
         Err(Lookup::Settled)

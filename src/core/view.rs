@@ -131,7 +131,7 @@ pub enum Lookup {
     Found(Box<MessageDetail>),
     /// Below the low-water mark, or settled above it, and nothing kept.
     Settled,
-    /// Before the topic's start, in a lost range, or past what was read.
+    /// Before the topic's start, in a lost range, or past what was read; or its partition stands still and was not rebuilt.
     Untracked,
     NoSuchPartition,
     /// The group gave the partition to another instance.

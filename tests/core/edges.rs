@@ -3,7 +3,7 @@
 use ackwarden::core::event::{Assignment, Fence};
 use ackwarden::core::policy::PolicyPatch;
 use ackwarden::core::types::Lane;
-use ackwarden::core::view::{FrozenWhy, State};
+use ackwarden::core::view::{FrozenWhy, Lookup, OperatorAction, OperatorReply, State};
 use ackwarden::core::{
     AckBatch, AckIx, AckTarget, Coordinator, Effect, Event, Now, OnLostRange, Policy, Publication,
     SourceBatch, TopicIx, TopicSettings, Verdict,
@@ -320,6 +320,25 @@ fn acks_that_are_gone_are_lost_for_those_alone_that_had_not_read_them() {
         .map(|p| (p.msg.partition, p.msg.origin))
         .collect();
     assert_eq!(retried, [(0, outstanding)]);
+}
+
+/// Its copy may lie in what was not read.
+#[test]
+fn nothing_is_said_to_be_settled_in_a_partition_that_stands_still_before_it_is_rebuilt() {
+    let mut d = Driver::new(policy());
+    d.handle(Event::Assigned(vec![Assignment {
+        low: 3,
+        ack_log_starts: vec![(0, 7)],
+        ..nothing_known(0)
+    }]));
+    d.pass(1_000);
+    assert_eq!(frozen(&d), [FrozenWhy::AcksLost]);
+    assert_eq!(d.lookup(1), Lookup::Untracked);
+    let reply = d.operator(1, OperatorAction::Ack);
+    assert!(
+        matches!(reply, Some(OperatorReply::NotFound(_))),
+        "{reply:?}"
+    );
 }
 
 #[test]
