@@ -326,6 +326,7 @@ fn acks_that_are_gone_are_lost_for_those_alone_that_had_not_read_them() {
 #[test]
 fn nothing_is_said_to_be_settled_in_a_partition_that_stands_still_before_it_is_rebuilt() {
     let mut d = Driver::new(policy());
+    d.ack_end = 9;
     d.handle(Event::Assigned(vec![Assignment {
         low: 3,
         ack_log_starts: vec![(0, 7)],
