@@ -88,6 +88,7 @@ impl Texts {
     /// An id has at most 512 bytes; what is longer than can be said has no label.
     fn set(&mut self, i: u16, text: &str) {
         if text.len() >= 1 << LEN_BITS {
+            self.forget(i);
             return;
         }
         let mut span = Span::new(i, text.len(), self.room_for(text.len()));
@@ -277,6 +278,7 @@ impl LentIds {
         for (i, text) in all {
             made.set(i, text);
         }
+        made.pieces.last_mut().map(String::shrink_to_fit);
         Self((!made.spans.is_empty()).then(|| Arc::new(Box::new(made))))
     }
 

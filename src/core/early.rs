@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::guards::Guard;
 use super::record::AckRecord;
+use super::types::LogPosition;
 
 /// Offsets that one bitmap covers.
 const SPAN: i64 = 1024;
@@ -36,6 +37,11 @@ impl EarlyByOffset {
     /// Whether anything but plain ACKs is held.
     pub fn has_others(&self) -> bool {
         !self.others.is_empty()
+    }
+
+    /// Where they stand, but for plain ones.
+    pub fn kept_whole(&self) -> impl Iterator<Item = LogPosition> {
+        self.others.values().flatten().map(|(_, ack)| ack.at)
     }
 
     /// What it costs, in units of about 150 bytes.
@@ -194,6 +200,11 @@ impl EarlyById {
     pub fn keep(&mut self, id: u64, asked: u64, ack: AckRecord) {
         let held = self.held.entry(id).or_default();
         self.count += usize::from(add(held, asked, ack));
+    }
+
+    /// Where they stand.
+    pub fn kept(&self) -> impl Iterator<Item = LogPosition> {
+        self.held.values().flatten().map(|(_, ack)| ack.at)
     }
 
     pub fn take(&mut self, id: u64) -> Vec<AckRecord> {

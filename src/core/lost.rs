@@ -62,8 +62,12 @@ impl Coordinator {
             // is needed; the rest is known only by reading it again.
             let from = p.low().clamp(log_start, log_end.max(log_start));
             let committed = p.committed.as_ref().filter(|(low, _)| from >= *low);
-            let (low, acks) = committed.unwrap_or(&p.base).clone();
-            let acks = if from < low { Vec::new() } else { acks };
+            let (low, mut acks) = committed.unwrap_or(&p.base).clone();
+            if from < low {
+                acks.clear();
+            } else {
+                raise(&mut acks, &p.base.1);
+            }
             let frozen = cut_frozen(&name, partition, p.applied, log_end, now);
             let mut begun = Partition::begun(p.number, from, &acks, topic.policy.timeout_ms, now);
             begun.born = p.born;
@@ -79,7 +83,7 @@ impl Coordinator {
             replay_acks: cut,
         };
         if topic.lose(&[partition], &frozen, Some(lost), effects) {
-            self.wait_for_sources(ack, |p| p.number != partition);
+            self.wait_for_sources(ack, |topic, p| (topic, p.number) != (ix, partition));
         }
     }
 
@@ -324,7 +328,7 @@ impl Topic {
                     && stands_for.why != FrozenWhy::AcksLost
                 {
                     // It is decided of with the rest.
-                    *stands_for = stands_for.and(&frozen);
+                    *stands_for = frozen.and(stands_for);
                 }
                 numbers.push(p.number);
             }
@@ -344,10 +348,10 @@ impl Topic {
             (*n, let_go.map_or(*at, |lowest| lowest.min(*at)))
         });
         let applied: Vec<(i32, i64)> = applied.collect();
-        let none_by_id = self.early_by_id.is_empty();
         for p in self.partitions.values_mut().filter(|p| hears(p)) {
-            if p.stage == Stage::Live || none_by_id && p.early.is_empty() {
-                raise(&mut p.acks_done, &applied);
+            raise(&mut p.acks_done, &applied);
+            if p.stage != Stage::Live {
+                p.needs_what_is_kept(&self.early_by_id);
             }
         }
     }
@@ -401,11 +405,13 @@ impl Topic {
                 continue;
             };
             let lost = *lost;
-            if frozen.why == FrozenWhy::AcksLost {
-                raise(&mut p.acks_done, ack_log_starts);
-            }
+            let acks_were_lost = frozen.why == FrozenWhy::AcksLost;
             replay_acks |= lost.replay_acks;
             p.stage = Stage::Replaying(None);
+            p.needs_what_is_kept(&self.early_by_id);
+            if acks_were_lost {
+                p.do_without_acks(ack_log_starts);
+            }
             p.skip_to(lost.resume_source);
             p.paused = false;
             effects.push(Effect::ReadSource {
@@ -511,7 +517,7 @@ impl Topic {
             let from = offset_in(&p.replay_from, *n);
             let acks = acks_frozen(self, *n, from, *start, now);
             frozen = Some(match frozen {
-                Some(source) => source.and(&acks),
+                Some(source) => acks.and(&source),
                 None => acks,
             });
             p.do_without_acks(&assignment.ack_log_starts);

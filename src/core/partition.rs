@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::detail::{Detail, Phase};
-use super::early::EarlyByOffset;
+use super::early::{EarlyById, EarlyByOffset};
 use super::guards::Guard;
 use super::low_water::offset_in;
 use super::offset_hash::ByOffset;
@@ -203,6 +203,15 @@ impl Partition {
         let done = offset_in(&self.acks_done, ack_partition);
         let committed = offset_in(&self.committed_acks, ack_partition);
         from.max(done).max(committed)
+    }
+
+    /// Early ACKs that it holds, or may be about something of it: while its source is read again, it takes none of them. Plain
+    /// ones by position it takes.
+    pub fn needs_what_is_kept(&mut self, by_id: &EarlyById) {
+        let kept: Vec<LogPosition> = self.early.kept_whole().chain(by_id.kept()).collect();
+        for at in kept {
+            self.needs_acks_again(at.partition, at.offset);
+        }
     }
 
     /// Those from there on were applied, but for some.

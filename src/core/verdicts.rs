@@ -597,6 +597,7 @@ impl Topic {
             for p in self.partitions.values_mut() {
                 if let Stage::Lost(_, lost) = &mut p.stage {
                     lost.replay_acks = true;
+                    p.needs_what_is_kept(&self.early_by_id);
                     for ack in &by_id {
                         p.needs_acks_again(ack.at.partition, ack.at.offset);
                     }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SendError, SyncSender, TryRecvError, TrySendError, sync_channel,
+    Receiver, RecvTimeoutError, SendError, SyncSender, TryRecvError, sync_channel,
 };
 use std::time::Duration;
 
@@ -104,6 +104,12 @@ impl RequestLine {
     /// Waits while the line is full. Gives it back where the engine is gone.
     #[must_use]
     pub fn put(&self, request: ApiRequest) -> Option<ApiRequest> {
+        if is_merged_with_what_is_known(&request) {
+            return match self.bell.inputs.send(Input::Api(request)) {
+                Err(SendError(Input::Api(request))) => Some(request),
+                _ => None,
+            };
+        }
         match self.requests.send(request) {
             Ok(()) => {
                 self.bell.ring();
@@ -114,13 +120,19 @@ impl RequestLine {
     }
 }
 
+/// Another instance's change may be in line already: it is merged with that.
+fn is_merged_with_what_is_known(request: &ApiRequest) -> bool {
+    matches!(
+        request,
+        ApiRequest::PatchPolicy { .. } | ApiRequest::ResetPolicy { .. } | ApiRequest::Pause { .. }
+    )
+}
+
 impl Bell {
     fn ring(&self) {
-        if !self.is_rung.swap(true, Ordering::AcqRel)
-            && let Err(TrySendError::Full(_)) = self.inputs.try_send(Input::OthersWait)
-        {
-            // It does not sleep, and looks itself before it does.
-            self.is_rung.store(false, Ordering::Release);
+        if !self.is_rung.swap(true, Ordering::AcqRel) {
+            // Where there is no room, it does not sleep, and looks itself before it does.
+            let _ = self.inputs.try_send(Input::OthersWait);
         }
     }
 }
@@ -161,8 +173,10 @@ impl Lines {
         if let Some(input) = self.acks() {
             return Ok(input);
         }
-        if let Some(request) = self.request() {
-            return Ok(request);
+        // Whoever puts something there from now on rings.
+        self.is_rung.swap(false, Ordering::AcqRel);
+        if let Some(input) = self.acks().or_else(|| self.request()) {
+            return Ok(input);
         }
         let input = self.inputs.recv_timeout(within)?;
         Ok(self.taken(input))
@@ -182,9 +196,6 @@ impl Lines {
 
     fn taken(&mut self, input: Input) -> Input {
         self.since_acks = self.since_acks.saturating_add(1);
-        if matches!(input, Input::OthersWait) {
-            self.is_rung.store(false, Ordering::Release);
-        }
         if comes_behind_acks(&input)
             && let Some(acks) = self.acks()
         {

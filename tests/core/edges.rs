@@ -371,9 +371,10 @@ fn acks_that_are_lost_while_a_partition_stands_still_for_something_else_are_told
     let [(_, frozen)] = &frozen[..] else {
         panic!("{frozen:?}");
     };
-    assert_eq!(frozen.why, FrozenWhy::SourceLost);
+    // What is decided with it weighs more.
+    assert_eq!(frozen.why, FrozenWhy::AcksLost);
     assert!(
-        frozen.detail.contains("ACKs 2 to 6 were gone"),
+        frozen.detail.contains("ACKs 2 to 6 were gone") && frozen.detail.contains("records 1 to 2"),
         "{}",
         frozen.detail
     );
@@ -581,6 +582,41 @@ fn an_early_ack_that_finds_nothing_while_its_partition_stands_still_is_read_agai
     goes_on(&mut d);
     d.handle(Event::SourceBatch(SourceBatch {
         applied: vec![(T, 0, 5)],
+        ..SourceBatch::default()
+    }));
+    d.pass(3_000);
+    assert_eq!(d.acks_from, [(0, 0)]);
+}
+
+/// While its source is read again, nothing that is kept is taken: it is read again, too.
+#[test]
+fn a_verdict_that_is_kept_for_a_message_is_read_again_when_its_partition_goes_on_with_another() {
+    let mut d = Driver::start(policy());
+    d.assign_other(1);
+    d.source_end = 5;
+    d.say(at(4), Verdict::Reject, None);
+    let out_of_range = |partition, log_start, log_end| Event::SourceOutOfRange {
+        topic: T,
+        partition,
+        log_start,
+        log_end,
+    };
+    let loses_its_end = |d: &mut Driver| {
+        d.message_in(1);
+        d.handle(out_of_range(1, 0, 0));
+        d.other_ends.insert(1, 0);
+    };
+    loses_its_end(&mut d);
+    goes_on(&mut d);
+    d.overrides(PolicyPatch::default(), false);
+    d.pass(3_000);
+    loses_its_end(&mut d);
+    d.handle(out_of_range(0, 3, 5));
+    d.holds_acks = true;
+    d.acks_from.clear();
+    goes_on(&mut d);
+    d.handle(Event::SourceBatch(SourceBatch {
+        applied: vec![(T, 0, 5), (T, 1, 0)],
         ..SourceBatch::default()
     }));
     d.pass(3_000);
