@@ -9,6 +9,7 @@ use super::ahead::TOGETHER;
 use super::effect::Effect;
 use super::event::{AckBatch, Event, SourceBatch};
 use super::guards::Guard;
+use super::low_water::raise;
 use super::overflow::ReadAgain;
 use super::partition::{Partition, Stage};
 use super::policy::OnLostRange;
@@ -178,7 +179,9 @@ impl Coordinator {
                     && mark.0 == low
                 {
                     if outcome.is_ok() {
-                        p.committed_acks.clone_from(&mark.1);
+                        for (n, at) in &mark.1 {
+                            raise(&mut p.committed_acks, *n, *at);
+                        }
                         p.committed = Some(mark);
                         p.leased_from = p.leased_from.max(Some(sent_ms));
                         p.commit_fails = None;

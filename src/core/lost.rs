@@ -66,7 +66,7 @@ impl Coordinator {
             if from < low {
                 acks.clear();
             } else {
-                raise(&mut acks, &p.base.1);
+                raise(&mut acks, &p.committed_acks);
             }
             let frozen = cut_frozen(&name, partition, p.applied, log_end, now);
             let mut begun = Partition::begun(p.number, from, &acks, topic.policy.timeout_ms, now);
@@ -553,7 +553,7 @@ impl Partition {
     /// What is gone before there was told: it is not asked for again, neither now nor by a later owner.
     fn do_without_acks(&mut self, gone_before: &[(i32, i64)]) {
         raise(&mut self.acks_done, gone_before);
-        raise(&mut self.base.1, gone_before);
+        raise(&mut self.committed_acks, gone_before);
     }
 
     /// What lies between where it is applied and `offset` can never be read.

@@ -252,8 +252,7 @@ impl Topic {
                 e = e.min((*applied).max(0));
             }
             if let Some(pinned) = p.pins.lowest(*n) {
-                // What is gone, which was told, holds nothing back.
-                e = e.min(pinned.max(base));
+                e = e.min(pinned);
             }
             // No guard: the fence holds E back far enough already, since what an ACK that was let go is about is not below L.
             if let Some(let_go) = self.overflow.lowest(*n) {

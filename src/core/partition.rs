@@ -74,7 +74,8 @@ pub(super) struct Partition {
     pub pins: Pins,
     /// A fence that held when we began: (L, E).
     pub base: (i64, Vec<(i32, i64)>),
-    /// The E that is committed: no lower one is ever needed again, and what lies before it may be gone.
+    /// The E that is committed, or what is gone before, which was told: no lower one is ever needed again, and what lies before it
+    /// may be gone.
     pub committed_acks: Vec<(i32, i64)>,
     /// From where the ACKs are to be read again: E, or where the checkpoint had them applied.
     pub replay_from: Vec<(i32, i64)>,
