@@ -107,8 +107,32 @@ impl Texts {
         }
     }
 
+    /// Behind all others, if its slot is.
+    fn append(&mut self, i: u16, text: &str) {
+        let is_last = self.spans.last().is_none_or(|last| last.i < i);
+        let start = self.room_for(text.len());
+        match Span::new(i, text.len(), start).filter(|_| is_last) {
+            Some(span) => {
+                self.pieces[self.filling].push_str(text);
+                self.spans.push(span);
+            }
+            None => self.set(i, text),
+        }
+    }
+
     /// Where the next text goes, of that length.
+    #[inline]
     fn room_for(&mut self, len: usize) -> usize {
+        match self.pieces.get(self.filling) {
+            Some(piece) if piece.len() + len <= piece.capacity().min(PIECE) => {
+                self.filling * PIECE + piece.len()
+            }
+            _ => self.make_room_for(len),
+        }
+    }
+
+    #[cold]
+    fn make_room_for(&mut self, len: usize) -> usize {
         let used = self.pieces.get(self.filling).map_or(0, String::len);
         if used + len > PIECE {
             self.filling += 1;
@@ -146,7 +170,7 @@ impl Texts {
         let bytes: usize = spans.iter().map(|s| s.len()).sum();
         let mut kept = Self::with_room(spans.len(), bytes);
         for span in spans {
-            kept.set(span.i, self.text(span).unwrap_or_default());
+            kept.append(span.i, self.text(span).unwrap_or_default());
         }
         kept.pieces.iter_mut().for_each(String::shrink_to_fit);
         kept
@@ -276,7 +300,7 @@ impl LentIds {
     pub fn of<'a>(texts: usize, bytes: usize, all: impl Iterator<Item = (u16, &'a str)>) -> Self {
         let mut made = Texts::with_room(texts, bytes);
         for (i, text) in all {
-            made.set(i, text);
+            made.append(i, text);
         }
         made.pieces.last_mut().map(String::shrink_to_fit);
         Self((!made.spans.is_empty()).then(|| Arc::new(Box::new(made))))
