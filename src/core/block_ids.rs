@@ -110,8 +110,11 @@ impl Texts {
     /// Behind all others, if its slot is.
     fn append(&mut self, i: u16, text: &str) {
         let is_last = self.spans.last().is_none_or(|last| last.i < i);
+        if !is_last || text.len() >= 1 << LEN_BITS {
+            return self.set(i, text);
+        }
         let start = self.room_for(text.len());
-        match Span::new(i, text.len(), start).filter(|_| is_last) {
+        match Span::new(i, text.len(), start) {
             Some(span) => {
                 self.pieces[self.filling].push_str(text);
                 self.spans.push(span);
@@ -376,6 +379,19 @@ mod tests {
             let all: Vec<_> = texts.spans.iter().map(|s| (s.i, texts.text(*s))).collect();
             let wanted: Vec<_> = model.iter().map(|(i, t)| (*i, Some(t.as_str()))).collect();
             prop_assert_eq!(all, wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_can_be_said_has_no_label_wherever_it_comes_from() {
+        let long = "x".repeat(2 * PIECE);
+        for bytes in [0, 3 * PIECE] {
+            let all = [(0, &*long), (1, "a"), (2, &*long), (3, "b"), (2, "c")];
+            let made = LentIds::of(5, bytes, all.into_iter());
+            assert_eq!(
+                made.each().collect::<Vec<_>>(),
+                [(1, "a"), (2, "c"), (3, "b")]
+            );
         }
     }
 

@@ -463,15 +463,10 @@ impl Coordinator {
         topic.unpark(now);
         if topic.policy.on_lost_range == OnLostRange::ReportAndContinue {
             let ack = topic.settings.ack;
-            let acks = &self.acks[usize::from(ack.0)];
-            let heard = (acks.stage != AckStage::Waiting).then(|| acks.topic.applied.clone());
-            for t in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-                let heard = heard.as_deref().unwrap_or_default();
-                t.acks_are_done(heard, Partition::hears);
-            }
-            let topic = &mut self.topics[usize::from(ix.0)];
-            if topic.go_on(&acks.log_starts, effects) {
-                self.acks[usize::from(ack.0)].stage = AckStage::Waiting;
+            self.acks_heard_are_done(ack);
+            let acks = &mut self.acks[usize::from(ack.0)];
+            if self.topics[usize::from(ix.0)].go_on(&acks.log_starts, effects) {
+                acks.stage = AckStage::Waiting;
             }
         }
     }

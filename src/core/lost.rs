@@ -35,11 +35,13 @@ impl Coordinator {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(topic) = self.topics.get_mut(usize::from(ix.0)) else {
+        let Some(ack) = self.ack_of(ix) else {
             return;
         };
+        // Before anything is begun anew.
+        self.acks_heard_are_done(ack);
+        let topic = &mut self.topics[usize::from(ix.0)];
         let name = topic.settings.name.clone();
-        let ack = topic.settings.ack;
         let Some(p) = topic.partitions.get_mut(&partition) else {
             return;
         };
@@ -83,7 +85,7 @@ impl Coordinator {
             replay_acks: cut,
         };
         if topic.lose(&[partition], &frozen, Some(lost), effects) {
-            self.wait_for_sources(ack, |topic, p| (topic, p.number) != (ix, partition));
+            self.acks[usize::from(ack.0)].stage = AckStage::Waiting;
         }
     }
 

@@ -10,7 +10,7 @@ use super::low_water::{named, raise};
 use super::overflow::ReadAgain;
 use super::partition::{Partition, Stage};
 use super::topic::Topic;
-use super::types::{AckIx, LOG_START, Lane, Now, Round, TopicIx};
+use super::types::{AckIx, LOG_START, Lane, Now, Round};
 
 /// Where an ACK topic is on its way to being followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,22 +59,14 @@ impl AckState {
 }
 
 impl Coordinator {
-    /// The sources of an ACK topic are read (again) before its ACKs are. Until now those heard that were not rebuilt, and are
-    /// among `others`.
-    pub(super) fn wait_for_sources(
-        &mut self,
-        ack: AckIx,
-        others: impl Fn(TopicIx, &Partition) -> bool,
-    ) {
-        let state = &mut self.acks[usize::from(ack.0)];
+    /// What was read of an ACK topic by now was applied to those that heard, unless its sources are waited for.
+    pub(super) fn acks_heard_are_done(&mut self, ack: AckIx) {
+        let state = &self.acks[usize::from(ack.0)];
         if state.stage != AckStage::Waiting {
             for topic in self.topics.iter_mut().filter(|t| t.settings.ack == ack) {
-                let ix = topic.ix;
-                let hears = |p: &Partition| p.hears() && others(ix, p);
-                topic.acks_are_done(&state.topic.applied, hears);
+                topic.acks_are_done(&state.topic.applied, Partition::hears);
             }
         }
-        state.stage = AckStage::Waiting;
     }
 
     pub(super) fn assigned(
@@ -91,7 +83,8 @@ impl Coordinator {
             if Guard::SourceBeforeAcks.holds() {
                 // Its verdicts since E are read again, once its source is read to the end. Applying them twice to the
                 // others changes nothing.
-                self.wait_for_sources(ack, |_, _| true);
+                self.acks_heard_are_done(ack);
+                self.acks[usize::from(ack.0)].stage = AckStage::Waiting;
             }
             let Some(topic) = self.topics.get_mut(usize::from(assignment.topic.0)) else {
                 continue;

@@ -278,6 +278,20 @@ mod tests {
     }
 
     #[test]
+    fn a_change_does_not_overtake_what_another_instance_has_changed() {
+        let (inputs, _acks, requests, mut lines) = lines();
+        ticks(&inputs, 2);
+        let (reply, _) = tokio::sync::oneshot::channel();
+        let pause = ApiRequest::Pause {
+            topic: crate::core::TopicIx(0),
+            paused: true,
+            reply,
+        };
+        assert!(requests.put(pause).is_none());
+        assert_eq!(taken(&mut lines, false, 4), "tt?-");
+    }
+
+    #[test]
     fn acks_that_wait_come_when_nothing_else_is_there_and_now_and_then() {
         let (inputs, acks, _requests, mut lines) = lines();
         (0..3).for_each(|n| acks.put(batch(n)).unwrap());

@@ -253,6 +253,10 @@ fn acks_that_are_gone_while_the_source_is_read_are_told_though_the_reader_of_bef
     it.overrides(&logs, PolicyPatch::default());
     it.pass(&logs, 3_000);
     assert_eq!((it.frozen(), it.published.len()), (vec![], 1));
+    // Nor is whoever has it next.
+    it.crash(&logs);
+    it.pass(&logs, 1_000);
+    assert_eq!(it.frozen(), []);
 }
 
 #[test]
